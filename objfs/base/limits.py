@@ -1,0 +1,62 @@
+"""Every bound of objfs, with the unit in its name. Queues, caches, retries and formats refer here.
+
+What a user may set lives in `objfs/base/settings.py`; its defaults come from here.
+"""
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+# --- Names and files (POSIX, Linux's <linux/limits.h>) --------------------------------------------
+NAME_BYTES_MAX = 255
+PATH_BYTES_MAX = 4096
+SYMLINK_BYTES_MAX = 4095
+LINKS_MAX = (1 << 31) - 1
+FILE_BYTES_MAX = (1 << 63) - 1
+XATTR_NAME_BYTES_MAX = 255
+XATTR_VALUE_BYTES_MAX = 64 * KIB
+XATTR_TOTAL_BYTES_MAX = 64 * KIB  # names with their zero bytes, as listxattr(2) returns them
+
+# --- The log --------------------------------------------------------------------------------------
+SEGMENT_BYTES = 256 * MIB
+SEGMENT_BYTES_MIN = 1 * MIB
+SEGMENT_BYTES_MAX = 4 * GIB
+RECORD_ALIGNMENT_BYTES = 16
+RECORD_PAYLOAD_BYTES_MAX = 64 * MIB
+CHECKSUM_BLOCK_BYTES = 64 * KIB
+INLINE_DATA_BYTES_MAX = 128 * KIB  # DATA below this goes inline into the journal segment
+LARGE_RECORD_BYTES = 4 * MIB  # what one flush of incompressible data puts into a record
+COMPRESSED_RECORD_BYTES = 256 * KIB  # raw bytes in a compressed record: a read unpacks all of it
+RECORD_HEADS_CACHED_MAX = 4096
+OPEN_SEGMENT_FILES_MAX = 128
+RESERVE_BYTES = 64 * MIB
+
+# --- The index ------------------------------------------------------------------------------------
+TRANSACTION_ROWS_MAX = 256
+COMMIT_INTERVAL_SECONDS = 0.05
+COMMIT_METAS_MAX = 500
+INDEX_WAL_BYTES_MAX = 64 * MIB
+READER_SECONDS_MAX = 2.0
+CHECKPOINT_META_BYTES = 64 * MIB
+CHECKPOINT_PART_BYTES = 1 * MIB
+CHECKPOINTS_KEPT = 2
+MOMENT_GAP_NS = 100_000_000  # one `moment` row per this much time at most
+IDS_PER_CHANGE_MAX = 256
+
+# --- The volume -----------------------------------------------------------------------------------
+DIRTY_BYTES_MAX = 128 * MIB  # all unwritten data together; beyond it writers wait
+DIRTY_SECONDS_MAX = 5.0
+SYNC_SECONDS_MAX = 1.0
+SEAL_OPEN_SECONDS = 900.0
+BLOCK_CACHE_BYTES = 64 * MIB
+READ_AHEAD_BYTES_MAX = 8 * MIB
+AMEND_NS = 10_000_000_000  # a state younger than this is amended in place (design 5)
+LISTING_PAGE_ENTRIES = 256
+THREADS_MAX = 8
+LARGE_APPENDS_MAX = 4  # bulk appends in flight
+
+# --- The front doors ------------------------------------------------------------------------------
+KERNEL_CACHE_SECONDS = 86_400.0
+CONTROL_MESSAGE_BYTES_MAX = 16 * MIB
+BUCKET_NAME_CHARS_MIN = 3
+BUCKET_NAME_CHARS_MAX = 63

@@ -1,0 +1,47 @@
+"""The real clock, randomness and threads: the only home of their direct use."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from objfs.base.limits import THREADS_MAX
+
+T = TypeVar("T")
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class SystemRandomness:
+    """The kernel's random bits."""
+
+    def bits(self, count: int) -> int:
+        return secrets.randbits(count)
+
+
+class TrioThreads:
+    """trio's worker threads, at most `THREADS_MAX` at a time."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(THREADS_MAX)
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+
+
+class InlineThreads:
+    """Runs the work on the loop, after a checkpoint. For tests and for tools with no mount."""
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)

@@ -1,0 +1,215 @@
+"""The rows of the index: one struct per table, key fields first (design 4).
+
+Always holds: rows are frozen; a row's msgpack array form is its form in META records, in the index
+and in checkpoints, so **fields are only ever added at the end, with a default**. Times are
+nanoseconds since 1970. Intervals (`since`, `until`, `sealed`, `at`) are sequence numbers of META
+records: a state holds in [since, until). 0 is no sequence: the first META has sequence 1.
+
+Identifiers (ino, content, cookie, bucket id) are drawn from the sequence number of the change that
+makes them: `sequence * IDS_PER_CHANGE_MAX + k`. They are never reused, and need no counter.
+"""
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all rows."""
+
+
+class RowWithBlobs(msgspec.Struct, frozen=True, array_like=True):
+    """Base of rows that hold containers."""
+
+
+class Bucket(RowWithBlobs):
+    """A bucket: a tree of its own, with rules."""
+
+    id: int
+    name: str
+    root: int  # ino of its root directory
+    created_ns: int
+    owner: str = ""
+    versioning: str = "on"  # on | suspended | off
+    lock: bool = False
+    quota_bytes: int = 0  # 0: none
+    policy: dict[str, bytes] = {}  # S3 configuration documents by name
+
+
+class Usage(Row):
+    """What a bucket holds. Changed in the same change as what it counts."""
+
+    bucket: int
+    live_bytes: int = 0  # sizes of linked regular files as last sealed
+    past_bytes: int = 0  # sizes of versions that are not the current one of a linked file
+    objects: int = 0  # linked inodes, the root not counted
+
+
+class Inode(Row):
+    """The current state of an inode: what stat(2) tells, and where its bytes are."""
+
+    ino: int
+    bucket: int
+    mode: int  # with the file type bits
+    uid: int
+    gid: int
+    nlink: int
+    size: int  # the working size; a version keeps the sealed one
+    allocated: int  # bytes held by extents, for st_blocks
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    birth_ns: int
+    rdev: int
+    target: bytes | None  # a symlink's
+    content: int  # 0: never had bytes
+    content_at: int  # not 0: the content is shared and read as of this sequence
+    has_xattrs: bool
+    sealed: int  # sequence of the newest version, 0: never sealed
+    dirty: bool  # extents or size were written after `sealed`
+    since: int  # when this state began
+    since_ns: int
+
+
+class InodePast(RowWithBlobs):
+    """A state of an inode that ended."""
+
+    ino: int
+    until: int
+    inode: Inode
+    xattrs: dict[bytes, bytes] = {}
+
+
+class Xattr(Row):
+    """One extended attribute of the current state."""
+
+    ino: int
+    name: bytes
+    value: bytes
+
+
+class Dentry(Row):
+    """A name. `key` is the name, with a slash at its end for a directory; b"" is the directory's
+    own entry (the zero-byte object `dir/` of S3)."""
+
+    parent: int
+    key: bytes
+    ino: int
+    since: int
+    cookie: int  # the persistent readdir position, unique in the directory
+    entry: int = 0  # S3: the version shown, when it is not the newest
+    null: bool = False  # S3: a null version
+
+
+class DentryPast(Row):
+    """A name that ended."""
+
+    parent: int
+    key: bytes
+    until: int
+    ino: int
+    since: int
+    entry: int = 0
+    null: bool = False
+
+
+class Version(RowWithBlobs):
+    """The bytes of an inode as they were sealed; never changed but by the replacement rule."""
+
+    ino: int
+    sealed: int
+    content: int
+    content_at: int  # the extents are read as of this sequence
+    size: int
+    allocated: int
+    time_ns: int  # when it was sealed
+    mtime_ns: int
+    etag: str = ""
+    by_flush: bool = False  # sealed by a flush: the same session may replace it
+    checksums: dict[str, bytes] | None = None
+    parts: list[int] | None = None
+    headers: dict[str, str] | None = None
+    owner: str | None = None
+    encryption: dict[str, bytes] | None = None
+    tags: dict[str, str] | None = None
+    acl: bytes | None = None
+    retention: bytes | None = None
+    hold: bool = False
+
+
+class Extent(Row):
+    """Bytes [offset, offset + length) of a content lie in a DATA record, `skip` bytes into its raw
+    payload. (segment, position, stored) is the record's Location."""
+
+    content: int
+    offset: int
+    length: int
+    segment: int
+    position: int
+    stored: int
+    skip: int
+    hash32: int
+    since: int
+
+
+class ExtentPast(Row):
+    """An extent that ended."""
+
+    content: int
+    offset: int
+    until: int
+    length: int
+    segment: int
+    position: int
+    stored: int
+    skip: int
+    hash32: int
+    since: int
+
+
+class Marker(Row):
+    """A stored delete marker: a delete that closed nothing."""
+
+    bucket: int
+    key: bytes
+    at: int
+    null: bool = False
+    owner: str | None = None
+
+
+class Erased(Row):
+    """One version of one key, erased at `at`."""
+
+    bucket: int
+    key: bytes
+    entry: int
+    at: int
+
+
+class Snapshot(Row):
+    """A pinned moment of a bucket, or a prefix of it; bucket 0 is the whole store."""
+
+    name: str
+    sequence: int
+    time_ns: int
+    bucket: int = 0
+    prefix: bytes = b""
+
+
+class Orphan(Row):
+    """An inode without a name that is still open; cleaned at the next start."""
+
+    ino: int
+    since: int
+
+
+class Setting(Row):
+    """A named value of the store."""
+
+    name: str
+    value: bytes
+
+
+class Moment(Row):
+    """The change `sequence` was made at `time_ns`; sparse."""
+
+    time_ns: int
+    sequence: int
