@@ -20,7 +20,7 @@ class RowWithBlobs(msgspec.Struct, frozen=True, array_like=True):
     """Base of rows that hold containers."""
 
 
-class Bucket(RowWithBlobs):
+class Bucket(RowWithBlobs, frozen=True):
     """A bucket: a tree of its own, with rules."""
 
     id: int
@@ -34,7 +34,7 @@ class Bucket(RowWithBlobs):
     policy: dict[str, bytes] = {}  # S3 configuration documents by name
 
 
-class Usage(Row):
+class Usage(Row, frozen=True):
     """What a bucket holds. Changed in the same change as what it counts."""
 
     bucket: int
@@ -43,7 +43,7 @@ class Usage(Row):
     objects: int = 0  # linked inodes, the root not counted
 
 
-class Inode(Row):
+class Inode(Row, frozen=True):
     """The current state of an inode: what stat(2) tells, and where its bytes are."""
 
     ino: int
@@ -69,7 +69,7 @@ class Inode(Row):
     since_ns: int
 
 
-class InodePast(RowWithBlobs):
+class InodePast(RowWithBlobs, frozen=True):
     """A state of an inode that ended."""
 
     ino: int
@@ -78,7 +78,7 @@ class InodePast(RowWithBlobs):
     xattrs: dict[bytes, bytes] = {}
 
 
-class Xattr(Row):
+class Xattr(Row, frozen=True):
     """One extended attribute of the current state."""
 
     ino: int
@@ -86,7 +86,7 @@ class Xattr(Row):
     value: bytes
 
 
-class Dentry(Row):
+class Dentry(Row, frozen=True):
     """A name. `key` is the name, with a slash at its end for a directory; b"" is the directory's
     own entry (the zero-byte object `dir/` of S3)."""
 
@@ -99,7 +99,7 @@ class Dentry(Row):
     null: bool = False  # S3: a null version
 
 
-class DentryPast(Row):
+class DentryPast(Row, frozen=True):
     """A name that ended."""
 
     parent: int
@@ -111,7 +111,7 @@ class DentryPast(Row):
     null: bool = False
 
 
-class Version(RowWithBlobs):
+class Version(RowWithBlobs, frozen=True):
     """The bytes of an inode as they were sealed; never changed but by the replacement rule."""
 
     ino: int
@@ -135,7 +135,7 @@ class Version(RowWithBlobs):
     hold: bool = False
 
 
-class Extent(Row):
+class Extent(Row, frozen=True):
     """Bytes [offset, offset + length) of a content lie in a DATA record, `skip` bytes into its raw
     payload. (segment, position, stored) is the record's Location."""
 
@@ -150,7 +150,7 @@ class Extent(Row):
     since: int
 
 
-class ExtentPast(Row):
+class ExtentPast(Row, frozen=True):
     """An extent that ended."""
 
     content: int
@@ -165,7 +165,7 @@ class ExtentPast(Row):
     since: int
 
 
-class Marker(Row):
+class Marker(Row, frozen=True):
     """A stored delete marker: a delete that closed nothing."""
 
     bucket: int
@@ -175,7 +175,7 @@ class Marker(Row):
     owner: str | None = None
 
 
-class Erased(Row):
+class Erased(Row, frozen=True):
     """One version of one key, erased at `at`."""
 
     bucket: int
@@ -184,7 +184,7 @@ class Erased(Row):
     at: int
 
 
-class Snapshot(Row):
+class Snapshot(Row, frozen=True):
     """A pinned moment of a bucket, or a prefix of it; bucket 0 is the whole store."""
 
     name: str
@@ -194,21 +194,21 @@ class Snapshot(Row):
     prefix: bytes = b""
 
 
-class Orphan(Row):
+class Orphan(Row, frozen=True):
     """An inode without a name that is still open; cleaned at the next start."""
 
     ino: int
     since: int
 
 
-class Setting(Row):
+class Setting(Row, frozen=True):
     """A named value of the store."""
 
     name: str
     value: bytes
 
 
-class Moment(Row):
+class Moment(Row, frozen=True):
     """The change `sequence` was made at `time_ns`; sparse."""
 
     time_ns: int
