@@ -60,11 +60,10 @@ class Inode(Row, frozen=True):
     birth_ns: int
     rdev: int
     target: bytes | None  # a symlink's
-    content: int  # 0: never had bytes
+    content: int  # identity of its bytes; 0 for what has none
     content_at: int  # not 0: the content is shared and read as of this sequence
     has_xattrs: bool
     sealed: int  # sequence of the newest version, 0: never sealed
-    dirty: bool  # extents or size were written after `sealed`
     since: int  # when this state began
     since_ns: int
 
@@ -121,9 +120,7 @@ class Version(RowWithBlobs, frozen=True):
     size: int
     allocated: int
     time_ns: int  # when it was sealed
-    mtime_ns: int
     etag: str = ""
-    by_flush: bool = False  # sealed by a flush: the same session may replace it
     checksums: dict[str, bytes] | None = None
     parts: list[int] | None = None
     headers: dict[str, str] | None = None
@@ -199,6 +196,22 @@ class Orphan(Row, frozen=True):
 
     ino: int
     since: int
+
+
+class Unsealed(Row, frozen=True):
+    """An inode with logged extents or a logged size that no version covers yet; recovery seals it."""
+
+    ino: int
+    since: int
+
+
+class Purge(Row, frozen=True):
+    """Work begun: the extents of `content` from `offset` on end. Those younger than `above` are seen
+    by no version and go; the others move to the past."""
+
+    content: int
+    offset: int
+    above: int
 
 
 class Setting(Row, frozen=True):
