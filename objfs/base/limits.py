@@ -16,6 +16,7 @@ FILE_BYTES_MAX = (1 << 63) - 1
 XATTR_NAME_BYTES_MAX = 255
 XATTR_VALUE_BYTES_MAX = 64 * KIB
 XATTR_TOTAL_BYTES_MAX = 64 * KIB  # names with their zero bytes, as listxattr(2) returns them
+XATTRS_MAX = 128  # of one inode: its removal is one change
 
 # --- The log --------------------------------------------------------------------------------------
 SEGMENT_BYTES = 256 * MIB
@@ -54,6 +55,15 @@ AMEND_NS = 10_000_000_000  # a state younger than this is amended in place (desi
 LISTING_PAGE_ENTRIES = 256
 THREADS_MAX = 8
 LARGE_APPENDS_MAX = 4  # bulk appends in flight
+EXTENT_BYTES_MAX = 4 * MIB  # so that a scan of the past need look back no further
+PIECES_PER_CHANGE_MAX = 32  # stored pieces one change takes up: each may split old extents
+ROWS_PER_BATCH_MAX = 100  # rows one batch of long work reads: each may be written twice
+FLUSH_BATCH_BYTES = 16 * MIB  # what one round of a flush takes out of the dirty buffer
+SPACE_MARGIN_BYTES = 32 * MIB  # kept free for metadata: below it nothing may grow
+SPACE_CHECK_BYTES = 16 * MIB  # growth accepted between two looks at the free space
+CLOSED_INODES_NAMED_MAX = 65_536
+PREFETCH_WINDOW_BYTES = 1 * MIB
+PREFETCH_WINDOWS_MAX = 4
 
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0

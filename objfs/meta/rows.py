@@ -199,15 +199,15 @@ class Orphan(Row, frozen=True):
 
 
 class Unsealed(Row, frozen=True):
-    """An inode with logged extents or a logged size that no version covers yet; recovery seals it."""
+    """An inode whose logged state no version covers yet; recovery seals it."""
 
     ino: int
     since: int
 
 
 class Purge(Row, frozen=True):
-    """Work begun: the extents of `content` from `offset` on end. Those younger than `above` are seen
-    by no version and go; the others move to the past."""
+    """Work begun: the extents of `content` from `offset` on end. Those with `since` above `above`
+    are seen by no version and go; the others move to the past."""
 
     content: int
     offset: int
