@@ -1,0 +1,107 @@
+"""Imports only go down, each third-party package has one home, and no module is dead."""
+
+import sys
+from collections.abc import Iterable
+
+from tests.tidy.tree import Module, imports, module, modules, show
+
+BELOW = {
+    "base": set[str](),
+    "store": {"base"},
+    "meta": {"base"},
+    "volume": {"base", "store", "meta"},
+    "fuse": {"base", "volume"},
+    "maint": {"base", "store", "meta", "volume"},
+    "cli": {"base", "store", "meta", "volume", "fuse", "maint"},
+}
+
+# Package -> path prefixes that may import it. What is in nobody's list may be imported nowhere.
+ANYWHERE = ("objfs/",)
+HOMES: dict[str, tuple[str, ...]] = {
+    "pyfuse3": ("objfs/fuse/binding.py", "objfs/fuse/mount.py", "objfs/fuse/waiter.py"),
+    "sqlite3": ("objfs/meta/",),
+    "aiosqlite": ("objfs/meta/",),
+    "trio_asyncio": ("objfs/meta/",),
+    "asyncio": ("objfs/meta/",),
+    "xxhash": ("objfs/store/", "objfs/volume/"),
+    "zstandard": ("objfs/store/",),
+    "click": ("objfs/cli/",),
+    "rich": ("objfs/cli/",),
+    "cachetools": ANYWHERE,
+    "msgspec": ANYWHERE,
+    "trio": ANYWHERE,
+}
+GUARDED_STANDARD_LIBRARY = {"sqlite3", "asyncio"}
+
+# Modules that nobody in objfs imports, and why they are there all the same.
+ENTRANCES = {
+    "objfs.cli.main": "the console script",
+    "objfs.__main__": "python -m objfs",
+}
+
+
+def layer_complaints(of: Module) -> list[str]:
+    allowed = BELOW.get(of.layer)
+    if allowed is None:
+        return [] if of.path == "objfs/__init__.py" else [f"{of.path}: no such layer"]
+    return [
+        f"{of.path}:{line}: {of.layer} must not import {name}"
+        for name, line in imports(of)
+        if name.startswith("objfs.") and name.split(".")[1] not in allowed | {of.layer}
+    ]
+
+
+def home_complaints(of: Module) -> list[str]:
+    complaints = []
+    for name, line in imports(of):
+        top = name.split(".")[0]
+        if top == "objfs" or (
+            top in sys.stdlib_module_names and top not in GUARDED_STANDARD_LIBRARY
+        ):
+            continue
+        if not of.path.startswith(HOMES.get(top, ())):
+            complaints.append(f"{of.path}:{line}: {top} has its home elsewhere: {HOMES.get(top)}")
+    return complaints
+
+
+def dead_modules(of: Iterable[Module]) -> list[str]:
+    of = list(of)
+    used = {name for each in of for name, _ in imports(each) if name != each.name}
+    return [
+        f"{each.path}: no module of objfs imports it"
+        for each in of
+        if not each.path.endswith("__init__.py")
+        and each.name not in used
+        and each.name not in ENTRANCES
+    ]
+
+
+def test_imports_only_go_down() -> None:
+    complaints = [text for each in modules("objfs/") for text in layer_complaints(each)]
+    assert not complaints, show(complaints)
+
+
+def test_each_package_has_its_home() -> None:
+    complaints = [text for each in modules("objfs/") for text in home_complaints(each)]
+    assert not complaints, show(complaints)
+
+
+def test_no_module_is_dead() -> None:
+    complaints = dead_modules(modules("objfs/"))
+    assert not complaints, show(complaints)
+
+
+def test_an_import_upwards_is_seen() -> None:
+    bad = module("objfs/store/log.py", "from objfs.volume import volume\nimport objfs.base.types\n")
+    assert len({text.split(":")[1] for text in layer_complaints(bad)}) == 1
+
+
+def test_a_package_away_from_home_is_seen() -> None:
+    bad = module("objfs/fuse/listing.py", "import sqlite3\nimport requests\nimport os\nimport trio")
+    assert len(home_complaints(bad)) == 2
+
+
+def test_a_dead_module_is_seen() -> None:
+    alive = module("objfs/store/alive.py", "")
+    dead = module("objfs/store/dead.py", "from objfs.store import alive")
+    assert dead_modules([alive, dead]) == ["objfs/store/dead.py: no module of objfs imports it"]
