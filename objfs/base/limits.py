@@ -43,6 +43,12 @@ CHECKPOINT_PART_BYTES = 1 * MIB
 CHECKPOINTS_KEPT = 2
 MOMENT_GAP_NS = 100_000_000  # one `moment` row per this much time at most
 IDS_PER_CHANGE_MAX = 256
+INDEX_CACHE_BYTES = 32 * MIB  # SQLite's page cache
+INDEX_CACHED_ROWS_MAX = 4096  # decoded rows kept, per table
+REPLAY_COMMIT_METAS = 5000
+STREAM_PAGE_ROWS = 2000  # rows per call of a maintenance scan
+CLOCK_JUMP_NS = 86_400_000_000_000  # a day; a larger one is reported
+CLOCK_JUMPS_KEPT_MAX = 16
 
 # --- The volume -----------------------------------------------------------------------------------
 DIRTY_BYTES_MAX = 128 * MIB  # all unwritten data together; beyond it writers wait
