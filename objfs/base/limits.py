@@ -74,5 +74,14 @@ PREFETCH_WINDOWS_MAX = 4
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0
 CONTROL_MESSAGE_BYTES_MAX = 16 * MIB
+CONTROL_CONNECTIONS_MAX = 64
+CONTROL_IDLE_SECONDS_MAX = 3600.0  # a reader of `objfs cat` may pause
+CONTROL_GOODBYE_SECONDS_MAX = 5.0  # for telling those who wait that the volume is closed
+CONTROL_READ_BYTES_MAX = 4 * MIB  # of a version, in one answer
+CONTROL_PAGE_ENTRIES = 1000
+STORE_HELD_SECONDS_MAX = 10.0  # how long a command waits for an owner that does not listen yet
+STORE_HELD_POLL_SECONDS = 0.05
+LOG_FILE_BYTES_MAX = 8 * MIB
+LOG_FILES_KEPT = 4
 BUCKET_NAME_CHARS_MIN = 3
 BUCKET_NAME_CHARS_MAX = 63
