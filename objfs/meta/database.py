@@ -144,9 +144,13 @@ class Database:
         """Rows in key order; see `Engine.scan`."""
         if self._failed is not None:
             raise self._refusal()
-        return self.engine.scan(
-            table, prefix, lower=lower, upper=upper, limit=limit, reverse=reverse, index=index
-        )
+        try:
+            return self.engine.scan(
+                table, prefix, lower=lower, upper=upper, limit=limit, reverse=reverse, index=index
+            )
+        except IndexFailed:
+            self._failed = self.engine.failed  # a scan may have to write what was applied
+            raise
 
     def change(self) -> "Change":
         """A new change, to be used in a `with` statement at once."""
@@ -160,7 +164,11 @@ class Database:
         if self._failed is not None:
             raise self._refusal()
         self._uncommitted = 0
-        self.engine.commit()
+        try:
+            self.engine.commit()
+        except IndexFailed:
+            self._failed = self.engine.failed
+            raise
 
     def close(self) -> None:
         """Close the engine, which commits unless it failed."""

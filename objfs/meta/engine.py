@@ -9,7 +9,7 @@ The contract, which `tests/meta/test_engine_contract.py` runs on every engine:
 - `apply` holds row images, so applying the same changes again changes nothing.
 - One engine is used by one thread, the loop's. Only what `begin_backup` returns goes to another.
 - An engine that cannot do its part raises IndexFailed. If what was applied may be lost by it,
-  `failed` is set as well and every later call raises.
+  `failed` is set as well: it takes nothing more, and what it reads is no longer to be believed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -91,6 +91,14 @@ class Engine(Protocol):
 
     def dump(self) -> Iterator[tuple[str, AnyRow]]:
         """Every row with its table's name: tables by id, rows in key order."""
+
+    def wal_bytes(self) -> int:
+        """How long the engine's own write-ahead log is; 0 if it has none."""
+
+    def checkpoint_wal(self) -> None:
+        """Fold the write-ahead log back into the file, as far as nobody reads it. For a thread; to
+        be called when `wal_bytes` has grown. A log over INDEX_WAL_BYTES_MAX is cut by the next
+        `commit`."""
 
     def begin_backup(self) -> Callable[[], Backup]:
         """Commits, and returns what makes the copy. The copy is to be made in a thread, and the

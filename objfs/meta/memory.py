@@ -116,6 +116,12 @@ class MemoryEngine:
             for key in stored.sorted[None]:
                 yield table.name, stored.rows[key]
 
+    def wal_bytes(self) -> int:
+        return 0
+
+    def checkpoint_wal(self) -> None:
+        """There is none."""
+
     def begin_backup(self) -> Callable[[], Backup]:
         assert self.applied is not None, "an empty index needs no backup"
         head = (_MAGIC, INDEX_VERSION, self._store_id, *self.applied)

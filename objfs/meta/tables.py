@@ -53,6 +53,7 @@ class Table(Generic[R]):
     key_of: Callable[[R], Key] = field(init=False)
     orders: dict[str | None, Order[R]] = field(init=False)  # by index name; None: the key
     columns: tuple[str, ...] = field(init=False)  # of the key, then what indexes need besides
+    columns_of: Callable[[R], tuple[KeyValue, ...]] = field(init=False)
     column_types: dict[str, type] = field(init=False)
     integers_of: Callable[[R], Sequence[int]] = field(init=False)
 
@@ -67,6 +68,7 @@ class Table(Generic[R]):
         put(self, "orders", {order.name or None: order for order in orders})
         needed = [name for order in orders for name in order.columns]
         put(self, "columns", tuple(dict.fromkeys(needed)))
+        put(self, "columns_of", _values_of(self.columns))
         hints = get_type_hints(self.row)
         put(self, "column_types", {name: hints[name] for name in self.columns})
         integers = tuple(name for name in self.columns if hints[name] is int)

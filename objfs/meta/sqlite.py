@@ -1,0 +1,361 @@
+"""The engine on SQLite, and its write-behind overlay.
+
+Theory. A create changes the directory's inode, the bucket's usage and a handful of new rows; the
+next create changes the same directory and usage again. So `apply` only puts rows, as structs, into
+a dict per table (*pending*), where `get` finds them without SQL and without decoding. They become
+SQL when a scan needs that table in order, or at `commit`: a row that changed a hundred times
+meanwhile is written once. What was written then moves to a bounded dict of *cached* rows, which
+point reads fill too; pending rows hide cached ones, which hide the file.
+
+What always holds:
+- file + pending = everything applied; cached only repeats the file.
+- `applied` goes into the file in the SQL transaction that has the last of its rows.
+- A scan flushes only if pending rows can be in its range: *heads* are the first key columns of
+  pending keys. That costs nothing that commit would not, but for rows that change again.
+- The SQL transaction is open from the first statement to `commit`, reads included: taking SQLite's
+  locks anew for each read costs more than the read. `commit` must therefore come now and then even
+  if nothing is written, or the WAL cannot be folded back into the file.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from objfs.base.errors import IndexFailed
+from objfs.base.limits import INDEX_CACHED_ROWS_MAX, INDEX_WAL_BYTES_MAX
+from objfs.meta.engine import Applied, Backup, Changed
+from objfs.meta.sqlite_file import (
+    FILE_NAME,
+    WAL_SUFFIX,
+    copy_index,
+    discard,
+    index_failed,
+    index_name,
+    load_index,
+    open_index,
+    read_applied,
+)
+from objfs.meta.tables import (
+    INTEGER_MAX,
+    INTEGER_MIN,
+    TABLE_IDS_END,
+    TABLES,
+    AnyRow,
+    Key,
+    KeyValue,
+    R,
+    Table,
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_Form = tuple[int, str | None, int, bool, bool, bool, bool]  # what makes two scans the same SQL
+
+
+class _Statements:
+    """The SQL of one table, made once."""
+
+    def __init__(self, table: Table[Any]) -> None:
+        columns = ", ".join(f'"{c}"' for c in (*table.columns, "row"))
+        marks = ", ".join("?" * (len(table.columns) + 1))
+        where = " AND ".join(f'"{c}" = ?' for c in table.key)
+        self.get = f'SELECT "row" FROM "{table.name}" WHERE {where}'
+        self.put = f'INSERT OR REPLACE INTO "{table.name}" ({columns}) VALUES ({marks})'
+        self.delete = f'DELETE FROM "{table.name}" WHERE {where}'
+        self.count = f'SELECT count(*) FROM "{table.name}"'
+        self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(table.row).decode
+
+
+_STATEMENTS: dict[int, _Statements] = {table.id: _Statements(table) for table in TABLES}
+
+
+def scan_sql(
+    table: Table[Any],
+    width: int,
+    *,
+    lower: bool,
+    upper: bool,
+    limit: bool,
+    reverse: bool,
+    index: str | None,
+    columns: str = '"row"',
+) -> str:
+    """A range of a table in one of its orders; `width` leading columns are fixed. Parameters: the
+    fixed columns, lower, upper, limit, as far as there are any."""
+    order = table.orders[index]
+    terms = [f'"{column}" = ?' for column in order.columns[:width]]
+    if lower:
+        terms.append(f'"{order.columns[width]}" >= ?')
+    if upper:
+        terms.append(f'"{order.columns[width]}" < ?')
+    down = " DESC" if reverse else ""
+    by = ", ".join(f'"{column}"{down}' for column in order.columns)
+    return "".join(
+        (
+            f'SELECT {columns} FROM "{table.name}"',
+            f' INDEXED BY "{index_name(table, order)}"' if index is not None else "",
+            f" WHERE {' AND '.join(terms)}" if terms else "",
+            f" ORDER BY {by}",
+            " LIMIT ?" if limit else "",
+        )
+    )
+
+
+class SqliteEngine:
+    """See `Engine`. The directory is the store's `index/`; it is made if there is none. An index
+    that is damaged, of another version or of another store is replaced by an empty one, and
+    `discarded` says why; IndexFailed when the file cannot be opened, read or written at all."""
+
+    def __init__(self, directory: Path, store_id: bytes) -> None:
+        self.path = directory / FILE_NAME
+        self._store_id = store_id
+        self.failed: IndexFailed | None = None
+        self.discarded: str | None = None
+        self._wal_path = f"{self.path}{WAL_SUFFIX}"
+        self._scans: dict[_Form, str] = {}
+        self._fold_wanted = False  # set by checkpoint_wal in its thread, honoured by commit
+        self._open()
+
+    def _open(self) -> None:
+        self._connection, reason = open_index(self.path, self._store_id)
+        self.discarded = reason or self.discarded
+        self.applied: Applied | None = read_applied(self._connection, self._store_id)
+        self._kept = self.applied  # what the file's state row says
+        self._active = False  # whether the SQL transaction is open
+        self._pending: list[dict[Key, AnyRow | None]] = [{} for _ in range(TABLE_IDS_END)]
+        self._heads: list[set[KeyValue]] = [set() for _ in range(TABLE_IDS_END)]
+        self._cached: list[dict[Key, AnyRow | None]] = [{} for _ in range(TABLE_IDS_END)]
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    def get(self, table: Table[R], *key: KeyValue) -> R | None:
+        table_id = table.id
+        pending = self._pending[table_id]
+        if key in pending:
+            return cast("R | None", pending[key])
+        cached = self._cached[table_id]
+        if key in cached:
+            return cast("R | None", cached[key])
+        assert len(key) == len(table.key)
+        row = self._fetch(table_id, key)
+        if len(cached) >= INDEX_CACHED_ROWS_MAX:
+            cached.clear()
+        cached[key] = row
+        return cast("R | None", row)
+
+    def get_many(self, table: Table[R], keys: Sequence[Key]) -> list[R | None]:
+        table_id = table.id
+        pending, cached = self._pending[table_id], self._cached[table_id]
+        found: list[AnyRow | None] = []
+        for key in keys:
+            if key in pending:
+                found.append(pending[key])
+            elif key in cached:
+                found.append(cached[key])
+            else:
+                found.append(self._fetch(table_id, key))
+        return cast("list[R | None]", found)
+
+    def _fetch(self, table_id: int, key: Key) -> AnyRow | None:
+        statements = _STATEMENTS[table_id]
+        try:
+            if not self._active:
+                self._begin()
+            found = self._connection.execute(statements.get, key).fetchone()
+            return None if found is None else statements.decode(found[0])
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise index_failed(self.path, error) from error
+        except OverflowError:
+            return None  # no such key can be stored
+
+    def scan(
+        self,
+        table: Table[R],
+        prefix: Key = (),
+        *,
+        lower: KeyValue | None = None,
+        upper: KeyValue | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        index: str | None = None,
+    ) -> list[R]:
+        table_id, width = table.id, len(prefix)
+        if self._pending[table_id] and self._may_touch(table, prefix, index):
+            self._flush(table)
+        parameters: list[KeyValue] = list(prefix)
+        if lower is not None:
+            parameters.append(max(lower, INTEGER_MIN) if type(lower) is int else lower)
+        if upper is not None:
+            if type(upper) is int and upper > INTEGER_MAX:
+                upper = None
+            else:
+                parameters.append(upper)
+        if limit is not None:
+            parameters.append(limit)
+        form = (
+            table_id,
+            index,
+            width,
+            lower is not None,
+            upper is not None,
+            limit is not None,
+            reverse,
+        )
+        sql = self._scans.get(form) or self._scan_sql(table, form)
+        decode = _STATEMENTS[table_id].decode
+        try:
+            if not self._active:
+                self._begin()
+            found = self._connection.execute(sql, parameters).fetchall()
+            return [decode(blob) for (blob,) in found]
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise index_failed(self.path, error) from error
+        except OverflowError:
+            return []  # a fixed column or a lower bound above everything that can be stored
+
+    def _scan_sql(self, table: Table[Any], form: _Form) -> str:
+        _, index, width, lower, upper, limit, reverse = form
+        sql = scan_sql(
+            table, width, lower=lower, upper=upper, limit=limit, reverse=reverse, index=index
+        )
+        self._scans[form] = sql
+        return sql
+
+    def _may_touch(self, table: Table[Any], prefix: Key, index: str | None) -> bool:
+        """Whether pending rows of this table can be in, or leave, a range with this prefix."""
+        if not prefix or table.orders[index].columns[0] != table.key[0]:
+            return True
+        return prefix[0] in self._heads[table.id]
+
+    def count(self, table: Table[Any]) -> int:
+        self._flush(table)
+        try:
+            self._begin()
+            number: int = self._connection.execute(_STATEMENTS[table.id].count).fetchone()[0]
+        except sqlite3.Error as error:
+            raise index_failed(self.path, error) from error
+        return number
+
+    def dump(self) -> Iterator[tuple[str, AnyRow]]:
+        for table in TABLES:
+            for row in self.scan(table):
+                yield table.name, row
+
+    # --- Writing ----------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Changed], sequence: int, checksum: bytes) -> None:
+        if self.failed is not None:
+            raise self.failed
+        pending, heads = self._pending, self._heads
+        for table, key, row in changes:
+            table_id = table.id
+            pending[table_id][key] = row
+            heads[table_id].add(key[0])
+        self.applied = Applied(sequence, checksum)
+
+    def commit(self) -> None:
+        if self.failed is not None:
+            raise self.failed
+        if self.applied is not self._kept:
+            for table in TABLES:
+                if self._pending[table.id]:
+                    self._flush(table)
+            self._write_state()
+        if self._active:
+            self._execute("COMMIT")
+            self._active = False
+        if self._fold_wanted:
+            self._fold_wanted = False
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _write_state(self) -> None:
+        assert self.applied is not None
+        self._begin()
+        self._execute(
+            "UPDATE objfs_state SET sequence = ?, checksum = ?",
+            (self.applied.sequence, self.applied.checksum),
+        )
+        self._kept = self.applied
+
+    def _execute(self, sql: str, parameters: tuple[KeyValue, ...] = ()) -> None:
+        """A statement whose failure may lose what was applied."""
+        try:
+            self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            self.failed = index_failed(self.path, error)
+            raise self.failed from error
+
+    def _begin(self) -> None:
+        if not self._active:
+            self._connection.execute("BEGIN")
+            self._active = True
+
+    def _flush(self, table: Table[Any]) -> None:
+        """Turn a table's pending rows into SQL."""
+        if self.failed is not None:
+            raise self.failed
+        table_id = table.id
+        pending, cached = self._pending[table_id], self._cached[table_id]
+        statements, columns_of = _STATEMENTS[table_id], table.columns_of
+        puts = [(*columns_of(row), _encode(row)) for row in pending.values() if row is not None]
+        deletes = [key for key, row in pending.items() if row is None]
+        try:
+            if not self._active:
+                self._begin()
+            if deletes:
+                self._connection.executemany(statements.delete, deletes)
+            if puts:
+                self._connection.executemany(statements.put, puts)
+        except sqlite3.Error as error:
+            self.failed = index_failed(self.path, error)
+            raise self.failed from error
+        if len(cached) + len(pending) > INDEX_CACHED_ROWS_MAX:
+            cached.clear()
+        if len(pending) <= INDEX_CACHED_ROWS_MAX:
+            cached.update(pending)
+        self._pending[table_id] = {}
+        self._heads[table_id] = set()
+
+    # --- The file ---------------------------------------------------------------------------------
+
+    def wal_bytes(self) -> int:
+        try:
+            return os.stat(self._wal_path).st_size
+        except FileNotFoundError:
+            return 0
+
+    def checkpoint_wal(self) -> None:
+        try:
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise index_failed(self.path, error) from error
+        if self.wal_bytes() > INDEX_WAL_BYTES_MAX:
+            self._fold_wanted = True
+
+    def begin_backup(self) -> Callable[[], Backup]:
+        assert self.applied is not None, "an empty index needs no backup"
+        self.commit()
+        return lambda: copy_index(self.path, self._store_id)
+
+    def load(self, parts: Iterable[bytes], sequence: int) -> None:
+        self._connection.close()
+        try:
+            load_index(self.path, parts, self._store_id, sequence)
+        finally:
+            self._open()
+
+    def reset(self) -> None:
+        self._connection.close()
+        discard(self.path)
+        self.failed = None
+        self._open()
+
+    def close(self) -> None:
+        if self.failed is None:
+            self.commit()
+        self._connection.close()

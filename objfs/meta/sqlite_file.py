@@ -1,0 +1,273 @@
+"""The file of the SQLite engine: its schema, how it is opened and judged, how it is copied.
+
+    index/objfs.sqlite           the index; with -wal and -shm beside it while open
+    index/objfs.sqlite.copy      a checkpoint being made
+    index/objfs.sqlite.loading   a checkpoint being loaded
+
+A table of the index is a table of the same name: the columns of its key and of its secondary
+indexes, and `row`, the msgpack array of the whole struct. `application_id` says that the file is
+an index of objfs, `user_version` its version, the one row of `objfs_state` whose it is and the last
+META in it. What does not fit is not repaired: the index is a view, and a rebuild makes a right one.
+
+**Never open() the index while a connection is open**: closing any descriptor of a file drops the
+locks that this process holds on it (POSIX), SQLite's among them. stat is harmless.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from objfs.base.errors import DataLost, IndexFailed
+from objfs.base.limits import CHECKPOINT_PART_BYTES, INDEX_CACHE_BYTES
+from objfs.meta.engine import INDEX_VERSION, Applied, Backup
+from objfs.meta.tables import TABLES, Order, Table
+
+APPLICATION_ID = 0x6F626A66  # "objf"
+FILE_NAME = "objfs.sqlite"
+WAL_SUFFIX = "-wal"
+_SHM_SUFFIX = "-shm"
+_COPY_SUFFIX = ".copy"
+_LOADING_SUFFIX = ".loading"
+_STATEMENTS_CACHED = 512
+
+_STATE = (
+    "CREATE TABLE objfs_state (id INTEGER PRIMARY KEY CHECK (id = 0), store_id BLOB NOT NULL, "
+    "sequence INTEGER NOT NULL, checksum BLOB NOT NULL)"
+)
+_SQL_TYPES = {int: "INTEGER", bool: "INTEGER", bytes: "BLOB", str: "TEXT"}
+# What SQLite says when the content of a file is wrong, as opposed to reading or writing it.
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+
+
+class Unusable(Exception):
+    """The file is no index of this store that this version can use; says why. Does not leave this
+    module: who opens gets an empty index, who loads gets DataLost."""
+
+
+def index_name(table: Table[Any], order: Order[Any]) -> str:
+    """The name of a secondary index in the schema."""
+    return f"{table.name}_{order.name}"
+
+
+def schema() -> list[str]:
+    """The statements that make an empty index."""
+    statements = [_STATE]
+    for table in TABLES:
+        columns = [f'"{c}" {_SQL_TYPES[table.column_types[c]]} NOT NULL' for c in table.columns]
+        key = ", ".join(f'"{c}"' for c in table.key)
+        # A single integer key is SQLite's own rowid; everything else is clustered by its key.
+        rowid = [table.column_types[c] for c in table.key] == [int]
+        form = "" if rowid else " WITHOUT ROWID"
+        statements.append(
+            f'CREATE TABLE "{table.name}" ({", ".join(columns)}, "row" BLOB NOT NULL, '
+            f"PRIMARY KEY ({key})){form}"
+        )
+        for order in table.orders.values():
+            if order.name:
+                fields = next(index.fields for index in table.indexes if index.name == order.name)
+                on = ", ".join(f'"{c}"' for c in fields)
+                name = index_name(table, order)
+                statements.append(f'CREATE INDEX "{name}" ON "{table.name}" ({on})')
+    return statements
+
+
+def index_failed(path: Path, error: Exception) -> IndexFailed:
+    """What callers are told when SQLite raises."""
+    return IndexFailed(
+        f"the index {path} failed: {error}; nothing is lost, the log has everything: open the "
+        "store again, and if it happens again run objfs rebuild"
+    )
+
+
+def open_index(path: Path, store_id: bytes) -> tuple[sqlite3.Connection, str | None]:
+    """A connection to the index of this store, made empty if there is none or if it is of no use;
+    in the latter case also says why."""
+    reason = None
+    if path.exists():
+        try:
+            return _connect(path, store_id), None
+        except Unusable as unusable:
+            reason = str(unusable)
+    discard(path)
+    return _create(path, store_id), reason
+
+
+def discard(path: Path) -> None:
+    """Remove the index. The main file goes first, for good: without its WAL it may be garbage, a
+    WAL without its file is ignored."""
+    if path.exists():
+        path.unlink()
+        _sync_directory(path.parent)
+    for suffix in (WAL_SUFFIX, _SHM_SUFFIX, _COPY_SUFFIX, _LOADING_SUFFIX):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def read_applied(connection: sqlite3.Connection, store_id: bytes) -> Applied | None:
+    """The last META in the index. Raises Unusable when it is another store's."""
+    rows = connection.execute("SELECT store_id, sequence, checksum FROM objfs_state").fetchall()
+    if len(rows) != 1 or not isinstance(rows[0][1], int):
+        raise Unusable("it does not say which store it belongs to")
+    owner, sequence, checksum = rows[0]
+    if owner != store_id:
+        raise Unusable("it belongs to another store")
+    return Applied(sequence, checksum) if sequence else None
+
+
+def copy_index(path: Path, store_id: bytes) -> Backup:
+    """Copy the index in one step, on connections of its own; for a thread.
+
+    The copy is the file's committed state at one moment, and says itself which that is. It is
+    checked page by page, so that a damaged index does not become a checkpoint.
+    """
+    copy = Path(f"{path}{_COPY_SUFFIX}")
+    _remove_with_journal(copy)
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            target.execute("PRAGMA journal_mode = OFF")
+            target.execute("PRAGMA synchronous = OFF")
+            source.backup(target)
+        applied = _verify(copy, store_id)
+    except (sqlite3.Error, Unusable) as error:
+        _remove_with_journal(copy)
+        raise index_failed(path, error) from error
+    assert applied is not None, "an empty index needs no backup"
+    return Backup(applied.sequence, _read_parts(copy))
+
+
+def load_index(path: Path, parts: Iterable[bytes], store_id: bytes, sequence: int) -> None:
+    """Put a copy in the place of the index, which nobody has open. DataLost when it is not what a
+    backup of `sequence` made; then the index is as it was."""
+    loading = Path(f"{path}{_LOADING_SUFFIX}")
+    _remove_with_journal(loading)
+    try:
+        with loading.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        applied = _verify(loading, store_id)
+        if applied is None or applied.sequence != sequence:
+            raise Unusable(f"it says that it covers {applied}")
+    except (sqlite3.Error, Unusable) as error:
+        raise DataLost(f"the checkpoint of META {sequence} is not usable: {error}") from error
+    else:
+        os.replace(loading, loading.with_suffix(".ready"))
+        discard(path)
+        os.replace(loading.with_suffix(".ready"), path)
+        _sync_directory(path.parent)
+    finally:
+        _remove_with_journal(loading)
+
+
+def _connect(path: Path, store_id: bytes) -> sqlite3.Connection:
+    try:
+        connection = _configured(path)
+        try:
+            _judge(connection, path, store_id)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        if _code(error) in _DAMAGE:
+            raise Unusable(f"it is damaged: {error}") from error
+        raise index_failed(path, error) from error
+    return connection
+
+
+def _create(path: Path, store_id: bytes) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = _configured(path)
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in schema():
+            connection.execute(statement)
+        connection.execute("INSERT INTO objfs_state VALUES (0, ?, 0, x'')", (store_id,))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {INDEX_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise index_failed(path, error) from error
+    return connection
+
+
+def _configured(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, isolation_level=None, cached_statements=_STATEMENTS_CACHED, timeout=10.0
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA cache_size = {-INDEX_CACHE_BYTES // 1024}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _judge(connection: sqlite3.Connection, path: Path, store_id: bytes) -> None:
+    """Raises Unusable unless this is an index of this version and store, and as long as it says. A
+    check of every page would make each start of a large store slow."""
+    _check_form(connection)
+    read_applied(connection, store_id)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    pages, page_bytes = _number(connection, "page_count"), _number(connection, "page_size")
+    if path.stat().st_size != pages * page_bytes:
+        raise Unusable("it is shorter or longer than it says")
+
+
+def _check_form(connection: sqlite3.Connection) -> None:
+    if _number(connection, "application_id") != APPLICATION_ID:
+        raise Unusable("it is no index of objfs")
+    version = _number(connection, "user_version")
+    if version != INDEX_VERSION:
+        raise Unusable(f"it is of version {version}, this objfs keeps version {INDEX_VERSION}")
+    found = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    if {sql for (sql,) in found} != set(schema()):
+        raise Unusable("its tables are not those of its version")
+
+
+def _verify(copy: Path, store_id: bytes) -> Applied | None:
+    """Check every page of a copy. Raises Unusable or sqlite3.Error."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        _check_form(connection)
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != ("ok",):
+            raise Unusable(f"it is damaged: {verdict}")
+        return read_applied(connection, store_id)
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    value: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return value
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _read_parts(copy: Path) -> Iterator[bytes]:
+    try:
+        with copy.open("rb") as file:
+            while part := file.read(CHECKPOINT_PART_BYTES):
+                yield part
+    finally:
+        _remove_with_journal(copy)
+
+
+def _remove_with_journal(path: Path) -> None:
+    for suffix in ("", WAL_SUFFIX, _SHM_SUFFIX, "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
