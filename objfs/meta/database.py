@@ -19,7 +19,7 @@ much of the log is replayed after a `kill -9`, never what survives.
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
@@ -34,7 +34,7 @@ from objfs.base.limits import (
 )
 from objfs.base.ports import Clock
 from objfs.meta.change_record import encode_change
-from objfs.meta.engine import Changed, Engine
+from objfs.meta.engine import Backup, Changed, Engine
 from objfs.meta.rows import Moment
 from objfs.meta.tables import (
     MOMENT,
@@ -169,6 +169,11 @@ class Database:
         except IndexFailed:
             self._failed = self.engine.failed
             raise
+
+    def begin_backup(self) -> Callable[[], Backup]:
+        """Commit, and return what copies the index in a thread; see `Engine.begin_backup`."""
+        self.commit()
+        return self.engine.begin_backup()
 
     def close(self) -> None:
         """Close the engine, which commits unless it failed."""

@@ -212,6 +212,7 @@ class Purge(Row, frozen=True):
     content: int
     offset: int
     above: int
+    ino: int = 0  # not 0: the inode whose allocated bytes shrink
 
 
 class Setting(Row, frozen=True):
