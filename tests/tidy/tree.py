@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("objfs", "tests", "scripts", "docs", ".ci")
+FOLDERS = ("objfs", "tests", "bench", "scripts", "docs", ".ci")
 TEXT_SUFFIXES = (".py", ".md", ".toml", ".txt", ".c", "")
 
 

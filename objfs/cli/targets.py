@@ -1,0 +1,97 @@
+"""What the arguments mean: STORE, STORE:BUCKET/PREFIX, MOUNTPOINT, PATH as values.
+
+Nothing here touches a mounted filesystem; paths inside one are resolved through the kernel's list.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from objfs.base.errors import InvalidRequest, NotAStore, NotFound
+from objfs.base.limits import PATH_BYTES_MAX
+from objfs.cli import mountinfo
+from objfs.cli.mountinfo import ALL_BUCKETS, FILESYSTEM, Mount, Source
+from objfs.cli.store_directory import StoreDirectory, is_store, read_store
+
+
+class Target(NamedTuple):
+    """One object: a key in a bucket of a store; `path` says where it is when a mount shows it."""
+
+    store: Path
+    bucket: str
+    key: bytes
+    path: bytes | None = None
+
+
+def absolute(path: str | bytes) -> bytes:
+    """Absolute, symlinks followed, without looking into objfs mounts."""
+    return mountinfo.resolve(path, mountinfo.read_mounts(), follow_last=True)
+
+
+def parse_store_argument(text: str) -> Source:
+    """STORE or STORE:BUCKET[/PREFIX], the store's path made absolute. NotAStore."""
+    source = mountinfo.parse_source(os.fsencode(text), is_store)
+    if source is None:
+        read_store(Path(text.partition(":")[0]))  # says what is wrong with it
+        raise NotAStore(f"{text}: this is no objfs store")
+    prefix = os.path.normpath(b"/" + source.prefix)[1:] if source.prefix else b""
+    return source._replace(store=os.path.realpath(source.store), prefix=prefix)
+
+
+def store_of(text: str) -> StoreDirectory:
+    """The store that STORE or MOUNTPOINT means."""
+    mounts = mountinfo.read_mounts()
+    mount = mountinfo.mount_over(mountinfo.resolve(text, mounts, follow_last=True), mounts)
+    if mount is not None and mount.filesystem == FILESYSTEM:
+        return read_store(Path(os.fsdecode(source_of(mount).store)))
+    if ":" in text and not os.path.exists(text):
+        return read_store(Path(os.fsdecode(parse_store_argument(text).store)))
+    return read_store(Path(text))
+
+
+def source_of(mount: Mount) -> Source:
+    """What an objfs mount shows. NotAStore when its store is not where it was."""
+    source = mountinfo.parse_source(mount.source, is_store)
+    if source is None:
+        shown = os.fsdecode(mount.source)
+        point = os.fsdecode(mount.point)
+        raise NotAStore(f"{point}: the store {shown} that is mounted there was moved or deleted")
+    return source
+
+
+def target_of(text: str) -> Target:
+    """The object that PATH means: inside a mount, or STORE:BUCKET/KEY."""
+    mounts = mountinfo.read_mounts()
+    path = mountinfo.resolve(text, mounts)
+    mount = mountinfo.mount_over(path, mounts)
+    if mount is not None and mount.filesystem == FILESYSTEM:
+        return _inside(mount, path, text.endswith("/"))
+    source = mountinfo.parse_source(os.fsencode(text), is_store)
+    if source is None:
+        raise NotFound(
+            f"{text}: this is neither inside an objfs mount nor STORE:BUCKET/KEY of a store"
+        )
+    if not source.prefix:
+        raise InvalidRequest(f"{text}: a file is needed; write STORE:BUCKET/KEY")
+    return _checked(Target(Path(os.path.realpath(os.fsdecode(source.store))), *source[1:]), text)
+
+
+def _inside(mount: Mount, path: bytes, is_directory: bool) -> Target:
+    source = source_of(mount)
+    below = path[len(mount.point) :].strip(b"/")
+    inside = os.path.normpath(b"/".join((mount.root, below))).strip(b"/")
+    bucket = source.bucket
+    key = b"/".join(part for part in (source.prefix, inside) if part)
+    if bucket == ALL_BUCKETS:
+        first, _, key = key.partition(b"/")
+        bucket = os.fsdecode(first)
+    if not bucket or not key:
+        raise InvalidRequest(f"{os.fsdecode(path)}: a file in the mount is needed, not its root")
+    key += b"/" if is_directory else b""
+    return _checked(Target(Path(os.fsdecode(source.store)), bucket, key, path), os.fsdecode(path))
+
+
+def _checked(target: Target, text: str) -> Target:
+    if len(target.key) > PATH_BYTES_MAX:
+        raise InvalidRequest(f"{text[:60]}...: a path has at most {PATH_BYTES_MAX} bytes")
+    return target

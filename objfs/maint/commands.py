@@ -1,0 +1,173 @@
+"""What other processes may ask of a volume: one implementation, run by the owner of the store for
+whoever connects to its control socket, or by the command itself when nobody owns the store.
+
+A command is an async function of the volume and of named arguments; arguments and results are
+what msgpack and JSON can say (bytes for keys and contents). The JSON forms are stable: fields are
+added, never renamed or removed.
+"""
+
+import datetime
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from objfs.base.errors import InvalidRequest
+from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
+from objfs.meta.rows import Bucket
+from objfs.volume.bucket_names import check_bucket_name
+from objfs.volume.volume import Volume
+
+VERSIONING = ("on", "suspended", "off")
+
+
+def time_text(time_ns: int) -> str:
+    """RFC 3339 in UTC with microseconds, which sorts as text."""
+    seconds, rest_ns = divmod(time_ns, 10**9)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1000:06d}Z"
+
+
+# --- The store ------------------------------------------------------------------------------------
+
+
+async def status(volume: Volume) -> dict[str, object]:
+    """How the store is: what `Volume.status` says."""
+    return volume.status()
+
+
+async def sync(volume: Volume) -> dict[str, object]:
+    """Everything written so far is durable when it returns."""
+    await volume.sync()
+    return {"synced": True}
+
+
+# --- Buckets --------------------------------------------------------------------------------------
+
+
+def _bucket_form(bucket: Bucket) -> dict[str, object]:
+    return {
+        "name": bucket.name,
+        "created": time_text(bucket.created_ns),
+        "versioning": bucket.versioning,
+        "quota_bytes": bucket.quota_bytes,
+    }
+
+
+async def bucket_list(volume: Volume) -> dict[str, object]:
+    return {"buckets": [_bucket_form(bucket) for bucket in volume.buckets()]}
+
+
+async def bucket_create(
+    volume: Volume, name: str, versioning: str = "on", quota_bytes: int = 0
+) -> dict[str, object]:
+    check_bucket_name(name)
+    _check_rules(versioning, quota_bytes)
+    return _bucket_form(volume.create_bucket(name, versioning=versioning, quota_bytes=quota_bytes))
+
+
+async def bucket_set(
+    volume: Volume, name: str, versioning: str | None = None, quota_bytes: int | None = None
+) -> dict[str, object]:
+    """Changes the rules that are given."""
+    _check_rules(versioning, quota_bytes)
+    changes: dict[str, Any] = {"versioning": versioning, "quota_bytes": quota_bytes}
+    given = {key: value for key, value in changes.items() if value is not None}
+    return _bucket_form(volume.set_bucket(name, **given))
+
+
+async def bucket_delete(volume: Volume, name: str) -> dict[str, object]:
+    volume.delete_bucket(name)
+    return {"deleted": name}
+
+
+def _check_rules(versioning: str | None, quota_bytes: int | None) -> None:
+    if versioning is not None and versioning not in VERSIONING:
+        raise InvalidRequest(f"versioning is one of {', '.join(VERSIONING)}, not {versioning!r}")
+    if quota_bytes is not None and quota_bytes < 0:
+        raise InvalidRequest("a quota must not be negative; 0 means none")
+
+
+# --- Versions -------------------------------------------------------------------------------------
+
+
+async def versions(
+    volume: Volume,
+    bucket: str,
+    key: bytes,
+    before: int | None = None,
+    limit: int = CONTROL_PAGE_ENTRIES,
+) -> dict[str, object]:
+    """A page of the versions of a key, newest first; `next` continues it as `before`."""
+    limit = min(limit, CONTROL_PAGE_ENTRIES)
+    page = volume.versions(bucket, key, limit=limit, before=before)
+    return {
+        "versions": [
+            {
+                "version_id": entry.version_id,
+                "time": time_text(entry.time_ns),
+                "size": entry.size,
+                "etag": entry.etag,
+                "latest": entry.latest,
+                "deleted": entry.deleted,
+            }
+            for entry in page
+        ],
+        "next": page[-1].sequence if len(page) == limit else None,
+    }
+
+
+async def read_version(
+    volume: Volume, bucket: str, key: bytes, version_id: str, offset: int, size: int
+) -> dict[str, object]:
+    """Bytes of an old version, with its whole size. Shorter than asked at its end, and when more
+    than CONTROL_READ_BYTES_MAX are asked."""
+    past = volume.open_version(bucket, key, version_id)
+    size = min(size, CONTROL_READ_BYTES_MAX, max(past.size - offset, 0))
+    data = await past.read(offset, size) if size > 0 else b""
+    return {"size": past.size, "data": bytes(data)}
+
+
+async def restore(
+    volume: Volume,
+    bucket: str,
+    key: bytes,
+    version_id: str,
+    to_bucket: str | None = None,
+    to_key: bytes | None = None,
+) -> dict[str, object]:
+    """An old version becomes the current one, of its own key or of another."""
+    to = None if to_bucket is None or to_key is None else (to_bucket, to_key)
+    inode = await volume.restore(bucket, key, version_id, to)
+    return {"size": inode.size}
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
+    command.__name__: command
+    for command in (
+        status,
+        sync,
+        bucket_list,
+        bucket_create,
+        bucket_set,
+        bucket_delete,
+        versions,
+        read_version,
+        restore,
+    )
+}
+
+
+async def run(volume: Volume, name: str, arguments: dict[str, Any]) -> dict[str, object]:
+    """The result of a command. InvalidRequest for one that does not exist, or not like this."""
+    command = COMMANDS.get(name)
+    if command is None:
+        raise InvalidRequest(
+            f"this version of objfs has no command {name!r}; mount again with the new version"
+        )
+    try:
+        inspect.signature(command).bind(volume, **arguments)
+    except TypeError as error:
+        raise InvalidRequest(f"the command {name}: {error}") from error
+    return await command(volume, **arguments)
