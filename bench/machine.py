@@ -1,0 +1,58 @@
+"""What the bench asks of the machine: caches to drop, memory of a process, a description."""
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+from bench.sizes import KIB
+
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+EVERYTHING = "3\n"  # inodes that still hold pages survive dropping inodes alone
+
+
+def can_drop_caches() -> bool:
+    """Whether cold rows are possible: only root may drop the kernel's caches."""
+    return os.access(DROP_CACHES, os.W_OK)
+
+
+def settle(*places: Path) -> None:
+    """Write back what the kernel holds for these filesystems, so that nobody pays for another's
+    dirty pages."""
+    for place in places:
+        subprocess.run(["sync", "-f", place], check=True)
+
+
+def drop_caches(seconds: float) -> None:
+    """Drop clean pages, dentries and inodes; then leave a FUSE process the time to read its
+    forgets."""
+    DROP_CACHES.write_text(EVERYTHING)
+    time.sleep(seconds)
+
+
+def memory_bytes(pid: int) -> tuple[int, int]:
+    """Resident bytes of a process: now, and the most so far."""
+    found = {}
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in {"VmRSS", "VmHWM"}:
+            found[name] = int(value.split()[0]) * KIB
+    return found["VmRSS"], found["VmHWM"]
+
+
+def describe(directory: Path) -> dict[str, str]:
+    """What the figures depend on."""
+    kind = subprocess.run(
+        ["findmnt", "-n", "-o", "FSTYPE", "-T", directory],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return {
+        "kernel": platform.release(),
+        "cores": str(os.cpu_count()),
+        "load": "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg()),
+        "python": platform.python_version(),
+        "filesystem": kind.stdout.strip() or "unknown",
+    }
