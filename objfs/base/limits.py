@@ -28,6 +28,7 @@ CHECKSUM_BLOCK_BYTES = 64 * KIB
 INLINE_DATA_BYTES_MAX = 128 * KIB  # DATA below this goes inline into the journal segment
 LARGE_RECORD_BYTES = 4 * MIB  # what one flush of incompressible data puts into a record
 COMPRESSED_RECORD_BYTES = 256 * KIB  # raw bytes in a compressed record: a read unpacks all of it
+SEGMENT_RECORDS_MAX = 1 << 20  # of one segment: bounds its index in memory and its footer
 RECORD_HEADS_CACHED_MAX = 4096
 OPEN_SEGMENT_FILES_MAX = 128
 RESERVE_BYTES = 64 * MIB

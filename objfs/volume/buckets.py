@@ -1,0 +1,150 @@
+"""Buckets: trees of their own, each with a root directory and rules."""
+
+import stat
+
+from msgspec.structs import replace
+
+from objfs.base.errors import (
+    AlreadyExists,
+    DirectoryNotEmpty,
+    InvalidRequest,
+    NotFound,
+)
+from objfs.meta.rows import Bucket, Dentry, Inode, Usage
+from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, USAGE
+from objfs.volume.bucket_names import check_bucket_name
+from objfs.volume.core import Core
+from objfs.volume.history import History
+
+_VERSIONING = ("on", "suspended", "off")
+
+
+class Buckets:
+    """The verbs of buckets."""
+
+    def __init__(self, core: Core, history: History) -> None:
+        self._core = core
+        self._database = core.database
+        self._history = history
+
+    def buckets(self) -> list[Bucket]:
+        """All buckets, by name."""
+        return self._database.scan(BUCKET, index="name")
+
+    def bucket(self, name: str) -> Bucket:
+        """One bucket. NotFound."""
+        for row in self._database.scan(BUCKET, (name,), index="name", limit=1):
+            return row
+        raise NotFound(f"there is no bucket {name!r}: `objfs bucket list` shows them")
+
+    def usage(self, name: str) -> Usage:
+        """What a bucket holds. NotFound."""
+        bucket = self.bucket(name)
+        return self._database.get(USAGE, bucket.id) or Usage(bucket.id)
+
+    def root(self, bucket: str, prefix: bytes = b"") -> int:
+        """The inode of a bucket's root, or of the directory at `prefix`. NotFound,
+        NotADirectory."""
+        return self._history.directory_at(bucket, prefix)
+
+    def create_bucket(
+        self,
+        name: str,
+        *,
+        owner: str = "",
+        versioning: str = "on",
+        quota_bytes: int = 0,
+        uid: int = 0,
+        gid: int = 0,
+        mode: int = 0o755,
+    ) -> Bucket:
+        """Make a bucket with an empty root directory. AlreadyExists, InvalidRequest."""
+        check_bucket_name(name)
+        _check_versioning(versioning)
+        with self._core.change() as change:
+            if change.scan(BUCKET, (name,), index="name", limit=1):
+                raise AlreadyExists(f"bucket {name!r} exists")
+            now = change.time_ns
+            bucket = Bucket(
+                change.new_id(),
+                name,
+                change.new_id(),
+                now,
+                owner,
+                versioning,
+                quota_bytes=quota_bytes,
+            )
+            root = Inode(
+                ino=bucket.root,
+                bucket=bucket.id,
+                mode=stat.S_IFDIR | mode,
+                uid=uid,
+                gid=gid,
+                nlink=2,
+                size=0,
+                allocated=0,
+                atime_ns=now,
+                mtime_ns=now,
+                ctime_ns=now,
+                birth_ns=now,
+                rdev=0,
+                target=None,
+                content=0,
+                content_at=0,
+                has_xattrs=False,
+                sealed=0,
+                since=change.sequence,
+                since_ns=now,
+            )
+            change.put(bucket)
+            change.put(root)
+            change.put(Usage(bucket.id))
+            change.put(Dentry(root.ino, b"", root.ino, change.sequence, change.new_id()))
+        self._keep_quota(bucket)
+        return bucket
+
+    def _keep_quota(self, bucket: Bucket) -> None:
+        if bucket.quota_bytes:
+            self._core.quotas[bucket.id] = bucket.quota_bytes
+        else:
+            self._core.quotas.pop(bucket.id, None)
+
+    def set_bucket(
+        self, name: str, *, versioning: str | None = None, quota_bytes: int | None = None
+    ) -> Bucket:
+        """Change a bucket's rules. NotFound, InvalidRequest."""
+        if versioning is not None:
+            _check_versioning(versioning)
+        with self._core.change() as change:
+            bucket = self.bucket(name)
+            if versioning is not None:
+                bucket = replace(bucket, versioning=versioning)
+            if quota_bytes is not None:
+                bucket = replace(bucket, quota_bytes=quota_bytes)
+            change.put(bucket)
+        self._keep_quota(bucket)
+        return bucket
+
+    def delete_bucket(self, name: str, *, force: bool = False) -> None:
+        """Remove a bucket without files. DirectoryNotEmpty if it has any; or has a history, unless
+        `force` gives that up."""
+        with self._core.change() as change:
+            bucket = self.bucket(name)
+            own = change.scan(DENTRY, (bucket.root,), limit=2)
+            if any(row.key for row in own):
+                raise DirectoryNotEmpty(f"bucket {name!r} has files: delete them first")
+            if not force and change.scan(DENTRY_PAST, (bucket.root,), limit=1):
+                raise DirectoryNotEmpty(
+                    f"bucket {name!r} keeps the history of deleted files: "
+                    "`objfs bucket delete --force` gives it up"
+                )
+            for row in own:
+                change.delete(DENTRY, row.parent, row.key)
+            change.delete(INODE, bucket.root)
+            change.delete(USAGE, bucket.id)
+            change.delete(BUCKET, bucket.id)
+
+
+def _check_versioning(value: str) -> None:
+    if value not in _VERSIONING:
+        raise InvalidRequest(f"versioning is one of {', '.join(_VERSIONING)}, not {value!r}")

@@ -1,0 +1,191 @@
+"""What all verbs share: the log, the index, the open inodes, the account of space.
+
+Owned by one trio loop. Everything here is synchronous: what a method does is done, as seen by every
+other task, when it returns.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import trio
+from msgspec.structs import replace
+
+from objfs.base import limits
+from objfs.base.errors import NoSpace, NotFound, ReadOnly
+from objfs.base.ports import Clock, Threads
+from objfs.base.settings import Settings
+from objfs.meta.database import Change, Database
+from objfs.meta.rows import Inode
+from objfs.meta.tables import BUCKET, INODE, INODE_PAST, USAGE
+from objfs.store.log import Log
+from objfs.volume.handles import OpenInode
+
+logger = logging.getLogger(__name__)
+
+
+class SpaceReserve(Protocol):
+    """Preallocated bytes, given up when the device is full so that deleting goes on."""
+
+    def release(self) -> bool:
+        """Give the bytes back to the device. False when they are given already."""
+
+    def restore(self) -> bool:
+        """Take them again. False when the device has no room for them."""
+
+    def bytes_held(self) -> int:
+        """How many bytes are held now."""
+
+
+class Core:
+    """The state that the verbs of a volume work on."""
+
+    def __init__(
+        self,
+        log: Log,
+        database: Database,
+        *,
+        clock: Clock,
+        threads: Threads,
+        settings: Settings,
+        reserve: SpaceReserve | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.log = log
+        self.database = database
+        self.clock = clock
+        self.threads = threads
+        self.settings = settings
+        self.reserve = reserve
+        self.read_only = read_only
+        self.open_inodes: dict[int, OpenInode] = {}
+        self.dirty_bytes = 0  # in all dirty and flushing buffers together
+        self.pinned = 0  # newest snapshot: no state before it is amended
+        # With the write-back cache the kernel sends the times of a write itself, after it.
+        self.kernel_owns_times = False
+        self.spawn: Callable[..., None] | None = None  # set while background tasks run
+        self.invalidate: Callable[[int, bytes | None], None] = lambda ino, name: None
+        self.quotas = {
+            bucket.id: bucket.quota_bytes for bucket in database.scan(BUCKET) if bucket.quota_bytes
+        }
+        self.active = trio.Event()  # set while background tasks have work
+        self._growth_left = 0  # bytes that may be accepted before the next look at the device
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def change(self) -> Change:
+        """Begin a change of the index. ReadOnly when nothing may change."""
+        self.check_writable()
+        self.active.set()
+        return self.database.change()
+
+    def go_idle(self) -> None:
+        """Background tasks have nothing to do until the next change or write."""
+        self.active = trio.Event()
+
+    def check_writable(self) -> None:
+        """ReadOnly if the volume, or the log after a failure, takes no changes."""
+        if self.read_only:
+            raise ReadOnly("the store is mounted read-only")
+        if self.log.failed is not None:
+            raise self.log.failed
+
+    def freeing(self, act: Callable[[], Any]) -> Any:
+        """Do `act`, a change that makes or may make room; on a full device, use the reserve."""
+        try:
+            return act()
+        except NoSpace:
+            if not self.give_reserve():
+                raise
+            return act()
+
+    # --- inodes ----------------------------------------------------------------------------------
+
+    def row(self, ino: int) -> Inode:
+        """The logged state of an inode. NotFound."""
+        row = self.database.get(INODE, ino)
+        if row is None:
+            raise NotFound(f"inode {ino} does not exist")
+        return row
+
+    def inode(self, ino: int) -> Inode:
+        """The state of an inode with what is not logged yet; of one that is gone, its last state
+        with a link count of 0. NotFound."""
+        row = self.database.get(INODE, ino)
+        if row is None:
+            last = self.database.scan(INODE_PAST, (ino,), reverse=True, limit=1)
+            if not last:
+                raise NotFound(f"inode {ino} does not exist")
+            return replace(last[0].inode, nlink=0)
+        opened = self.open_inodes.get(ino)
+        if opened is None or not opened.changed:
+            return row
+        return self.working(row, opened)
+
+    def working(self, row: Inode, opened: OpenInode) -> Inode:
+        """`row` with the working size and times of its open inode."""
+        return replace(
+            row,
+            size=opened.size,
+            atime_ns=row.atime_ns if opened.atime_ns is None else opened.atime_ns,
+            mtime_ns=row.mtime_ns if opened.mtime_ns is None else opened.mtime_ns,
+            ctime_ns=row.ctime_ns if opened.ctime_ns is None else opened.ctime_ns,
+        )
+
+    def opened(self, row: Inode) -> OpenInode:
+        """The open inode of `row`, made if there is none."""
+        opened = self.open_inodes.get(row.ino)
+        if opened is None:
+            session = self.database.sequence + 1
+            now = self.clock.monotonic()
+            opened = OpenInode(row.ino, row.bucket, session, row.size, now)
+            self.open_inodes[row.ino] = opened
+        return opened
+
+    # --- space -----------------------------------------------------------------------------------
+
+    def admit(self, size: int) -> None:
+        """Accept `size` bytes of growth. NoSpace below the margin that deleting needs."""
+        self._growth_left -= size
+        if self._growth_left < 0:
+            self._look_at_device(size)
+
+    def _look_at_device(self, size: int) -> None:
+        room = self.log.free_bytes() - limits.SPACE_MARGIN_BYTES - self.dirty_bytes - size
+        if room < 0:
+            self._growth_left = 0
+            raise NoSpace(
+                "the device of the store is full: delete data or history that is not needed, "
+                "or give the store a larger disk"
+            )
+        self._growth_left = min(room, limits.SPACE_CHECK_BYTES)
+
+    def check_quota(self, bucket: int, size: int) -> None:
+        """NoSpace when `size` more bytes are over the bucket's quota, history included."""
+        quota = self.quotas.get(bucket)
+        if quota is None:
+            return
+        usage = self.database.get(USAGE, bucket)
+        held = usage.live_bytes + usage.past_bytes if usage else 0
+        if held + self.dirty_bytes + size > quota:
+            raise NoSpace(
+                f"the bucket is at its quota of {quota} bytes, history included: "
+                "`objfs bucket set` raises it"
+            )
+
+    def give_reserve(self) -> bool:
+        """Release the reserve. False if there is none left."""
+        if self.reserve is None or not self.reserve.release():
+            return False
+        logger.warning("the device is full: the reserve was released to go on deleting")
+        return True
+
+    def keep_reserve(self) -> None:
+        """Release the reserve before the index runs out of room, take it back when there is."""
+        if self.reserve is None or self.read_only:
+            return
+        free = self.log.free_bytes()
+        if free < limits.SPACE_MARGIN_BYTES // 2:
+            self.give_reserve()
+        elif free > self.settings.reserve_bytes + 2 * limits.SPACE_MARGIN_BYTES:
+            self.reserve.restore()

@@ -1,0 +1,439 @@
+"""Names: lookup, and everything that makes, moves or removes a directory entry.
+
+Always holds: a name and what it does to its inode and its directory are one change. A name that
+ends goes to `dentry_past`. A directory's key ends with a slash, so a file and a directory of one
+name are different keys; through these verbs a name is taken by either. Every directory has the
+entry b"" of its own, the zero-byte object `dir/` of S3, which listings of the mount do not show.
+"""
+
+import stat
+
+from msgspec.structs import replace
+
+from objfs.base import limits
+from objfs.base.errors import (
+    AlreadyExists,
+    CrossBucket,
+    InvalidRequest,
+    IsADirectory,
+    NameTooLong,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+    TooManyLinks,
+)
+from objfs.base.types import Caller
+from objfs.meta.database import Change
+from objfs.meta.rows import Dentry, DentryPast, Inode, Xattr
+from objfs.meta.tables import DENTRY, INODE, XATTR
+from objfs.volume import acl
+from objfs.volume.core import Core
+from objfs.volume.handles import Handle
+from objfs.volume.inodes import (
+    check_empty,
+    count_usage,
+    directory_row,
+    drop_link,
+    end_directory,
+    put_state,
+    touch_directory,
+)
+from objfs.volume.writeback import Writeback
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+_ACCESS = b"system.posix_acl_access"
+_DEFAULT = b"system.posix_acl_default"
+
+
+def check_name(name: bytes) -> None:
+    """NameTooLong or InvalidRequest for what POSIX cannot name."""
+    if len(name) > limits.NAME_BYTES_MAX:
+        raise NameTooLong(f"a name has at most {limits.NAME_BYTES_MAX} bytes, not {len(name)}")
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+        raise InvalidRequest(f"{name!r} cannot be the name of an entry")
+
+
+class Namespace:
+    """The verbs of names."""
+
+    def __init__(self, core: Core, writeback: Writeback) -> None:
+        self._core = core
+        self._database = core.database
+        self._writeback = writeback
+        self.umask_applied = False  # the mount: the kernel has applied the umask to modes
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def lookup(self, parent: int, name: bytes) -> Inode:
+        """The inode behind a name. NotFound, NotADirectory, NameTooLong."""
+        dentry = self._entry(parent, name)
+        if dentry is None:
+            if len(name) > limits.NAME_BYTES_MAX:
+                check_name(name)
+            directory_row(self._core, parent)
+            raise NotFound(f"no entry {name!r} in directory {parent}")
+        return self._core.inode(dentry.ino)
+
+    def _entry(self, parent: int, name: bytes) -> Dentry | None:
+        get = self._database.get
+        return get(DENTRY, parent, name + b"/") or get(DENTRY, parent, name)
+
+    def parent_of(self, ino: int) -> int:
+        """The directory that holds directory `ino`; the root of a bucket holds itself."""
+        for dentry in self._database.scan(DENTRY, (ino,), index="ino", limit=2):
+            if dentry.parent != ino:
+                return dentry.parent
+        return ino
+
+    def list_directory(self, ino: int, after: int, limit: int) -> list[tuple[bytes, int, Inode]]:
+        """Entries with a cookie over `after`, in cookie order: (name, cookie, inode). Empty at the
+        end, and for a directory that was removed."""
+        dentries: list[Dentry] = []
+        while not dentries:
+            page = self._database.scan(DENTRY, (ino,), index="cookie", lower=after + 1, limit=limit)
+            if not page:
+                return []
+            after = page[-1].cookie
+            dentries = [dentry for dentry in page if dentry.key]
+        inodes = self._database.get_many(INODE, [(dentry.ino,) for dentry in dentries])
+        opened = self._core.open_inodes
+        entries = []
+        for dentry, inode in zip(dentries, inodes, strict=True):
+            assert inode is not None, f"entry {dentry.key!r} of {ino} leads to no inode"
+            working = opened.get(inode.ino)
+            if working is not None and working.changed:
+                inode = self._core.working(inode, working)  # noqa: PLW2901 - the row as it is now
+            entries.append((dentry.key.rstrip(b"/"), dentry.cookie, inode))
+        return entries
+
+    # --- making ------------------------------------------------------------------------------
+
+    def create(
+        self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
+    ) -> tuple[Handle, Inode]:
+        """Make a regular file and open it. AlreadyExists, NotFound, NotADirectory, NoSpace."""
+        inode = self._make(parent, name, stat.S_IFREG | stat.S_IMODE(mode), caller)
+        opened = self._core.opened(inode)
+        opened.session = inode.since
+        opened.changed = True  # never sealed: the first close makes the first version
+        opened.handles += 1
+        return Handle(opened, flags), inode
+
+    def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Inode:
+        """Make a regular file, a FIFO, a socket or a device."""
+        if stat.S_IFMT(mode) in (stat.S_IFDIR, stat.S_IFLNK):
+            raise InvalidRequest("mknod makes neither directories nor symlinks")
+        if stat.S_IFMT(mode) == 0:
+            mode |= stat.S_IFREG
+        return self._make(parent, name, mode, caller, rdev=rdev)
+
+    def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
+        """Make a symlink. NameTooLong for a target over `SYMLINK_BYTES_MAX`."""
+        if not target:
+            raise NotFound("the target of a symlink cannot be empty")
+        if len(target) > limits.SYMLINK_BYTES_MAX:
+            raise NameTooLong(f"a symlink holds at most {limits.SYMLINK_BYTES_MAX} bytes")
+        return self._make(parent, name, stat.S_IFLNK | 0o777, caller, target=target)
+
+    def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
+        """Make a directory."""
+        return self._make(parent, name, stat.S_IFDIR | stat.S_IMODE(mode), caller)
+
+    def _make(
+        self,
+        parent: int,
+        name: bytes,
+        mode: int,
+        caller: Caller,
+        *,
+        rdev: int = 0,
+        target: bytes | None = None,
+    ) -> Inode:
+        check_name(name)
+        core = self._core
+        core.check_writable()
+        core.admit(limits.KIB)
+        directory = directory_row(core, parent)
+        if core.quotas:
+            core.check_quota(directory.bucket, limits.KIB)
+        is_directory = stat.S_ISDIR(mode)
+        if is_directory and directory.nlink >= limits.LINKS_MAX:
+            raise TooManyLinks(f"directory {parent} has too many subdirectories")
+        with core.change() as change:
+            if self._entry(parent, name) is not None:
+                raise AlreadyExists(f"{name!r} exists in directory {parent}")
+            inode = self._new_inode(change, directory, mode, caller, rdev, target)
+            key = name + b"/" if is_directory else name
+            change.put(Dentry(parent, key, inode.ino, change.sequence, change.new_id()))
+            if is_directory:
+                change.put(Dentry(inode.ino, b"", inode.ino, change.sequence, change.new_id()))
+            touch_directory(core, change, directory, links=int(is_directory))
+            count_usage(change, inode.bucket, objects=1)
+        return inode
+
+    def _new_inode(
+        self,
+        change: Change,
+        directory: Inode,
+        mode: int,
+        caller: Caller,
+        rdev: int,
+        target: bytes | None,
+    ) -> Inode:
+        """Put the row of a new inode made in `directory`, with the ACLs it inherits."""
+        gid = caller.gid
+        if directory.mode & stat.S_ISGID:
+            gid = directory.gid
+            if stat.S_ISDIR(mode):
+                mode |= stat.S_ISGID
+        attributes: dict[bytes, bytes] = {}
+        if not stat.S_ISLNK(mode):
+            mode, attributes = self._inherit(directory, mode, caller.umask)
+        ino = change.new_id()
+        now = change.time_ns
+        inode = Inode(
+            ino=ino,
+            bucket=directory.bucket,
+            mode=mode,
+            uid=caller.uid,
+            gid=gid,
+            nlink=2 if stat.S_ISDIR(mode) else 1,
+            size=len(target) if target is not None else 0,
+            allocated=0,
+            atime_ns=now,
+            mtime_ns=now,
+            ctime_ns=now,
+            birth_ns=now,
+            rdev=rdev,
+            target=target,
+            content=ino if stat.S_ISREG(mode) else 0,
+            content_at=0,
+            has_xattrs=bool(attributes),
+            sealed=0,
+            since=change.sequence,
+            since_ns=now,
+        )
+        change.put(inode)
+        for name, value in attributes.items():
+            change.put(Xattr(ino, name, value))
+        return inode
+
+    def _inherit(self, directory: Inode, mode: int, umask: int) -> tuple[int, dict[bytes, bytes]]:
+        """The mode of a new inode and the ACLs it gets from its directory (acl(5))."""
+        default = None
+        if directory.has_xattrs:
+            default = self._database.get(XATTR, directory.ino, _DEFAULT)
+        if default is None:
+            return (mode if self.umask_applied else mode & ~umask), {}
+        mode, access, default_acl = acl.inherit(default.value, mode, umask)
+        attributes = {_ACCESS: access, _DEFAULT: default_acl}
+        return mode, {name: value for name, value in attributes.items() if value is not None}
+
+    def link(self, ino: int, parent: int, name: bytes) -> Inode:
+        """Give a file another name. NotPermitted for directories, CrossBucket, TooManyLinks."""
+        check_name(name)
+        core = self._core
+        core.check_writable()
+        core.admit(limits.KIB)
+        directory = directory_row(core, parent)
+        with core.change() as change:
+            inode = core.row(ino)
+            if stat.S_ISDIR(inode.mode):
+                raise NotPermitted("a directory has one name")
+            if inode.nlink == 0:
+                raise NotFound(f"inode {ino} was removed")
+            if inode.nlink >= limits.LINKS_MAX:
+                raise TooManyLinks(f"inode {ino} has {inode.nlink} names already")
+            if inode.bucket != directory.bucket:
+                raise CrossBucket("a hard link cannot lead to another bucket: copy the file")
+            if self._entry(parent, name) is not None:
+                raise AlreadyExists(f"{name!r} exists in directory {parent}")
+            linked = replace(inode, nlink=inode.nlink + 1, ctime_ns=change.time_ns)
+            put_state(core, change, inode, linked)
+            change.put(Dentry(parent, name, ino, change.sequence, change.new_id()))
+            touch_directory(core, change, directory)
+        return core.inode(ino)
+
+    # --- removing ----------------------------------------------------------------------------
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        """Remove a name of anything but a directory. The bytes stay readable in the past."""
+        dentry = self._file_entry(parent, name)
+        await self._writeback.seal_displaced(dentry.ino)
+        self._core.freeing(lambda: self._unlink(parent, name))
+
+    def _file_entry(self, parent: int, name: bytes) -> Dentry:
+        if len(name) > limits.NAME_BYTES_MAX:
+            check_name(name)
+        dentry = self._entry(parent, name)
+        if dentry is None:
+            directory_row(self._core, parent)
+            raise NotFound(f"no entry {name!r} in directory {parent}")
+        if dentry.key.endswith(b"/"):
+            raise IsADirectory(f"{name!r} is a directory")
+        return dentry
+
+    def _unlink(self, parent: int, name: bytes) -> None:
+        with self._core.change() as change:
+            dentry = self._file_entry(parent, name)
+            inode = self._core.row(dentry.ino)
+            close_entry(change, dentry)
+            drop_link(self._core, change, inode)
+            touch_directory(self._core, change, directory_row(self._core, parent))
+
+    def rmdir(self, parent: int, name: bytes) -> None:
+        """Remove an empty directory. DirectoryNotEmpty, NotADirectory, NotFound."""
+        self._core.freeing(lambda: self._rmdir(parent, name))
+
+    def _rmdir(self, parent: int, name: bytes) -> None:
+        check_name(name)
+        with self._core.change() as change:
+            dentry = self._entry(parent, name)
+            directory = directory_row(self._core, parent)
+            if dentry is None:
+                raise NotFound(f"no entry {name!r} in directory {parent}")
+            if not dentry.key.endswith(b"/"):
+                raise NotADirectory(f"{name!r} is not a directory")
+            self._end_directory(change, dentry)
+            touch_directory(self._core, change, directory, links=-1)
+
+    def _end_directory(self, change: Change, dentry: Dentry) -> None:
+        """Close the name of an empty directory, and the directory."""
+        own = change.scan(DENTRY, (dentry.ino,), limit=2)
+        check_empty([entry.key for entry in own], dentry.ino)
+        for entry in own:
+            close_entry(change, entry)
+        close_entry(change, dentry)
+        end_directory(change, self._core.row(dentry.ino))
+
+    # --- moving ------------------------------------------------------------------------------
+
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0
+    ) -> None:
+        """Give an entry another name, in one change (rename(2), renameat2(2))."""
+        check_name(name)
+        check_name(new_name)
+        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == (
+            RENAME_NOREPLACE | RENAME_EXCHANGE
+        ):
+            raise InvalidRequest(f"rename flags {flags:#x} are not known")
+        displaced = self._entry(new_parent, new_name)
+        if displaced is not None and flags == 0 and not displaced.key.endswith(b"/"):
+            await self._writeback.seal_displaced(displaced.ino)
+        self._core.freeing(lambda: self._rename(parent, name, new_parent, new_name, flags))
+
+    def _rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int
+    ) -> None:
+        core = self._core
+        directory = directory_row(core, parent)
+        new_directory = directory_row(core, new_parent)
+        with core.change() as change:
+            source = self._entry(parent, name)
+            if source is None:
+                raise NotFound(f"no entry {name!r} in directory {parent}")
+            target = self._entry(new_parent, new_name)
+            if directory.bucket != new_directory.bucket:
+                raise CrossBucket("a rename cannot lead to another bucket: copy and delete")
+            self._check_not_below(source, new_parent)
+            if flags & RENAME_EXCHANGE:
+                if target is None:
+                    raise NotFound(f"no entry {new_name!r} in directory {new_parent}")
+                self._check_not_below(target, parent)
+                self._exchange(change, source, target)
+                return
+            if target is not None and flags & RENAME_NOREPLACE:
+                raise AlreadyExists(f"{new_name!r} exists in directory {new_parent}")
+            if target is not None and target.ino == source.ino:
+                return  # two names of one file: rename(2) does nothing
+            self._move(change, source, target, new_parent, new_name)
+
+    def _check_not_below(self, entry: Dentry, directory: int) -> None:
+        """InvalidRequest if `directory` is the directory of `entry` or lies below it."""
+        if not entry.key.endswith(b"/") or directory == entry.parent:
+            return
+        above = directory
+        while True:
+            if above == entry.ino:
+                raise InvalidRequest("a directory cannot be moved into itself")
+            parent = self.parent_of(above)
+            if parent == above:
+                return
+            above = parent
+
+    def _move(
+        self,
+        change: Change,
+        source: Dentry,
+        target: Dentry | None,
+        new_parent: int,
+        new_name: bytes,
+    ) -> None:
+        core = self._core
+        is_directory = source.key.endswith(b"/")
+        replaced_links = 0
+        if target is not None:
+            if target.key.endswith(b"/"):
+                if not is_directory:
+                    raise IsADirectory(f"{new_name!r} is a directory")
+                self._end_directory(change, target)
+                replaced_links = -1
+            elif is_directory:
+                raise NotADirectory(f"{new_name!r} is not a directory")
+            else:
+                close_entry(change, target)
+                drop_link(core, change, core.row(target.ino))
+        close_entry(change, source)
+        key = new_name + b"/" if is_directory else new_name
+        change.put(Dentry(new_parent, key, source.ino, change.sequence, change.new_id()))
+        self._moved(change, source.ino)
+        moved_links = int(is_directory and new_parent != source.parent)
+        touch_directory(core, change, core.row(new_parent), moved_links + replaced_links)
+        if new_parent != source.parent:
+            touch_directory(core, change, core.row(source.parent), -moved_links)
+
+    def _moved(self, change: Change, ino: int) -> None:
+        """The inode of a moved name changes its ctime."""
+        inode = change.get(INODE, ino)
+        assert inode is not None
+        put_state(self._core, change, inode, replace(inode, ctime_ns=change.time_ns))
+        opened = self._core.open_inodes.get(ino)
+        if opened is not None and opened.changed and not self._core.kernel_owns_times:
+            opened.ctime_ns = change.time_ns
+
+    def _exchange(self, change: Change, one: Dentry, other: Dentry) -> None:
+        if one.ino == other.ino:
+            return
+        core = self._core
+        close_entry(change, one)
+        close_entry(change, other)
+        links = 0
+        for entry, place in ((one, other), (other, one)):
+            is_directory = entry.key.endswith(b"/")
+            key = place.key.rstrip(b"/") + (b"/" if is_directory else b"")
+            change.put(Dentry(place.parent, key, entry.ino, change.sequence, change.new_id()))
+            self._moved(change, entry.ino)
+        if one.parent != other.parent:
+            links = int(other.key.endswith(b"/")) - int(one.key.endswith(b"/"))
+            touch_directory(core, change, core.row(other.parent), -links)
+        touch_directory(core, change, core.row(one.parent), links)
+
+
+def close_entry(change: Change, dentry: Dentry) -> None:
+    """A name ends: it goes to the past, unless it began in this very change."""
+    change.delete(DENTRY, dentry.parent, dentry.key)
+    if dentry.since == change.sequence:
+        return
+    change.put(
+        DentryPast(
+            dentry.parent,
+            dentry.key,
+            change.sequence,
+            dentry.ino,
+            dentry.since,
+            dentry.entry,
+            dentry.null,
+        )
+    )

@@ -1,0 +1,80 @@
+"""Opening: a log and an index become a volume.
+
+In this order, each step safe to be interrupted and begun again:
+
+1. the index catches up with the log (current, replayed or rebuilt; `objfs/meta/replay.py`);
+2. begun purges are finished;
+3. inodes without a name, open when the process died, end;
+4. working states that were logged but not sealed become versions. Their mtime becomes now if the
+   kernel was to send it: nobody shall take a half-written file for the one it replaced.
+"""
+
+from collections.abc import Iterator
+
+from objfs.base.ports import Clock, Threads
+from objfs.base.settings import Settings
+from objfs.base.types import Location
+from objfs.meta.change_record import decode_change
+from objfs.meta.engine import Engine
+from objfs.meta.replay import Progress, catch_up
+from objfs.meta.rows import Extent
+from objfs.meta.tables import ORPHAN, UNSEALED
+from objfs.store.log import Log
+from objfs.volume.content import finish_purges
+from objfs.volume.core import Core, SpaceReserve
+from objfs.volume.volume import Volume
+from objfs.volume.writeback import Writeback, end_orphan
+
+
+def data_references(payload: bytes) -> Iterator[tuple[Location, int]]:
+    """The DATA records that a META's rows refer to, each with 32 bits of its hash: what recovery
+    must find intact before it believes the META. DataLost for a malformed payload."""
+    for _, _, row in decode_change(payload, 0).changes:
+        if isinstance(row, Extent):
+            yield Location(row.segment, row.position, row.stored), row.hash32
+
+
+def open_volume(
+    log: Log,
+    engine: Engine,
+    *,
+    clock: Clock,
+    threads: Threads,
+    settings: Settings,
+    reserve: SpaceReserve | None = None,
+    read_only: bool = False,
+    progress: Progress | None = None,
+) -> Volume:
+    """A volume over an opened log. DataLost, NewerFormat, IndexFailed.
+
+    A read-only volume leaves steps 2 to 4 to the next opening that may write.
+    """
+    database = catch_up(engine, log, clock, progress=progress)
+    core = Core(
+        log,
+        database,
+        clock=clock,
+        threads=threads,
+        settings=settings,
+        reserve=reserve,
+        read_only=read_only,
+    )
+    if not read_only:
+        finish_purges(core)
+        end_orphans(core)
+        seal_unsealed(core)
+        database.commit()
+    return Volume(core)
+
+
+def end_orphans(core: Core) -> None:
+    """End inodes that lost their last name while they were open."""
+    for orphan in core.database.scan(ORPHAN):
+        end_orphan(core, orphan.ino)
+
+
+def seal_unsealed(core: Core) -> None:
+    """Make versions of the working states that the log has."""
+    writeback = Writeback(core)
+    for unsealed in core.database.scan(UNSEALED):
+        writeback.seal_logged(unsealed.ino)

@@ -1,0 +1,190 @@
+"""The volume: the verbs that both doors use, over one log and one index.
+
+The verbs live in the modules named in `__init__`; the volume binds them, so that a call costs no
+further step. Everything is used on one trio loop. Errors are those of `objfs.base.errors`.
+"""
+
+import os
+
+import trio
+
+from objfs.base.types import SpaceFigures
+from objfs.meta.rows import Inode
+from objfs.meta.tables import USAGE
+from objfs.volume.attributes import Attributes
+from objfs.volume.background import Background
+from objfs.volume.buckets import Buckets
+from objfs.volume.core import Core
+from objfs.volume.handles import Handle
+from objfs.volume.history import History, PastFile, VersionEntry, View
+from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
+from objfs.volume.reading import Reader
+from objfs.volume.restore import Restore
+from objfs.volume.writeback import Writeback
+
+__all__ = [
+    "RENAME_EXCHANGE",
+    "RENAME_NOREPLACE",
+    "Handle",
+    "Inode",
+    "PastFile",
+    "VersionEntry",
+    "View",
+    "Volume",
+]
+
+
+class Volume:
+    """A versioned store of files. Made by `objfs.volume.opening.open_volume`."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._writeback = writeback = Writeback(core)
+        self._reader = reader = Reader(core)
+        self._names = names = Namespace(core, writeback)
+        self._attributes = attributes = Attributes(core, writeback)
+        self._history = history = History(core, reader)
+        self._buckets = buckets = Buckets(core, history)
+        self._background = background = Background(core, writeback)
+        # Names
+        self.lookup = names.lookup
+        self.parent_of = names.parent_of
+        self.list_directory = names.list_directory
+        self.create = names.create
+        self.mknod = names.mknod
+        self.symlink = names.symlink
+        self.mkdir = names.mkdir
+        self.link = names.link
+        self.unlink = names.unlink
+        self.rmdir = names.rmdir
+        self.rename = names.rename
+        # Attributes
+        self.getattr = core.inode
+        self.setattr = attributes.setattr
+        self.readlink = attributes.readlink
+        self.getxattr = attributes.getxattr
+        self.listxattr = attributes.listxattr
+        self.setxattr = attributes.setxattr
+        self.removexattr = attributes.removexattr
+        # Bytes
+        self.read_nowait = reader.read_nowait
+        self.read = reader.read
+        self.write_nowait = writeback.write_nowait
+        self.write = writeback.write
+        self.flush = writeback.flush
+        self.release = writeback.release
+        self.fsync = writeback.fsync
+        # Buckets
+        self.root = buckets.root
+        self.buckets = buckets.buckets
+        self.bucket = buckets.bucket
+        self.create_bucket = buckets.create_bucket
+        self.set_bucket = buckets.set_bucket
+        self.delete_bucket = buckets.delete_bucket
+        # The past
+        self.at = history.at
+        self.versions = history.versions
+        self.open_version = history.open_version
+        self.restore = Restore(core, history, writeback).restore
+        # Background
+        self.run = background.run
+        self.commit = background.commit
+        self.upkeep = background.upkeep
+        self.checkpoint = background.checkpoint
+
+    # --- what the mount sets -------------------------------------------------------------------
+
+    def set_kernel_rules(self, *, owns_times: bool, umask_applied: bool) -> None:
+        """What the kernel does before a call arrives: `owns_times`, with its write-back cache it
+        sends times itself; `umask_applied`, modes come with the umask taken off."""
+        self.core.kernel_owns_times = owns_times
+        self._names.umask_applied = umask_applied
+
+    def set_invalidate(self, invalidate: object) -> None:
+        """`invalidate(parent, name)` or `invalidate(ino, None)` is called for what changed behind
+        the kernel."""
+        assert callable(invalidate)
+        self.core.invalidate = invalidate
+
+    # --- files -----------------------------------------------------------------------------------
+
+    async def open(self, ino: int, flags: int) -> Handle:
+        """Open a regular file; O_TRUNC is honoured. IsADirectory, NotFound."""
+        row = self._attributes.check_open(ino)
+        opened = self.core.opened(row)
+        handle = Handle(opened, flags)
+        opened.handles += 1
+        if flags & os.O_TRUNC:
+            try:
+                await self._writeback.truncate(opened, 0)
+            except BaseException:
+                await self._writeback.release(handle)
+                raise
+        return handle
+
+    async def seal(self, ino: int) -> None:
+        """Make the working state of a file a version now."""
+        opened = self.core.open_inodes.get(ino)
+        if opened is not None:
+            await self._writeback.seal(opened)
+
+    async def sync(self) -> None:
+        """Everything written so far is durable when it returns. Working states are logged, not
+        sealed."""
+        for ino in list(self.core.open_inodes):
+            await self._writeback.flush_for_sync(ino)
+        await self.core.log.sync()
+
+    # --- figures ---------------------------------------------------------------------------------
+
+    def space(self) -> SpaceFigures:
+        """What statfs tells: the device's true figures."""
+        space = self.core.log.space()
+        used = sum(row.objects for row in self.core.database.scan(USAGE))
+        return SpaceFigures(space.total, space.free, space.available, used)
+
+    def status(self) -> dict[str, object]:
+        """How the store is, for people and monitoring. Sizes in bytes."""
+        core = self.core
+        log, database = core.log, core.database
+        statistics = log.statistics()
+        failed = log.failed or database.failed
+        usage = {row.bucket: row for row in database.scan(USAGE)}
+        return {
+            "state": "failed" if failed else ("read-only" if core.read_only else "writable"),
+            "error": str(failed) if failed else None,
+            "dirty_bytes": core.dirty_bytes,
+            "open_files": len(core.open_inodes),
+            "sequence": log.last_sequence,
+            "synced_sequence": log.synced_sequence,
+            "log": statistics._asdict(),
+            "damage": [str(each) for each in log.recovery.damage],
+            "missing_metas": database.caught_up.missing if database.caught_up else 0,
+            "index": database.caught_up.outcome if database.caught_up else "current",
+            "checkpoint_error": self._background.checkpoint_error,
+            "reserve_bytes": core.reserve.bytes_held() if core.reserve else 0,
+            "buckets": {
+                bucket.name: {
+                    "live_bytes": usage[bucket.id].live_bytes,
+                    "past_bytes": usage[bucket.id].past_bytes,
+                    "objects": usage[bucket.id].objects,
+                }
+                for bucket in self.buckets()
+                if bucket.id in usage
+            },
+        }
+
+    async def close(self) -> None:
+        """Seal and sync everything, close the log and the index. What cannot be written is
+        raised, after everything was closed."""
+        core = self.core
+        with trio.CancelScope(shield=True):
+            try:
+                if not core.read_only and core.log.failed is None:
+                    await self._writeback.seal_all()
+                    await core.log.sync()
+            finally:
+                try:
+                    await core.log.close()
+                finally:
+                    core.database.close()

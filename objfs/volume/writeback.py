@@ -1,0 +1,662 @@
+"""Write-back: from bytes in memory to records in the log, and from those to versions.
+
+What always holds:
+
+- A piece of dirty data is in `dirty`, in `flushing` or in the log; it leaves one only when it is in
+  the next. A failed append or change puts it back, so nothing accepted is dropped.
+- DATA is appended before the META whose rows refer to it. A change takes up a bounded number of
+  pieces; each intermediate state is the file with a part of the written bytes, never with holes.
+- While `lock` is held, size and extents belong to the flush. Whoever changes them waits.
+- A *seal* makes the working state a version. It takes everything dirty; what is written while its
+  appends are under way belongs to the next one.
+
+Small working states are written inline, with no task switch: that is the common case of a file
+copied in. Large ones go through threads, several records at a time.
+"""
+
+import logging
+from collections import deque
+
+import trio
+import xxhash
+from msgspec.structs import replace
+
+from objfs.base import limits
+from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError, StorageError
+from objfs.base.types import Stored
+from objfs.meta.database import Change
+from objfs.meta.rows import Extent, Inode, Purge, Unsealed, Version
+from objfs.meta.tables import INODE, PURGE, UNSEALED, VERSION
+from objfs.volume.content import (
+    copy_extents,
+    end_extents,
+    extents_at,
+    overlapping,
+    purge_content,
+)
+from objfs.volume.core import Core
+from objfs.volume.dirty import Buffer, DirtyBuffer
+from objfs.volume.extents import cut, from_stored
+from objfs.volume.handles import FlushSeal, Handle, OpenInode
+from objfs.volume.inodes import count_usage, delete_rows, put_state
+
+logger = logging.getLogger(__name__)
+_ROW_BUDGET = limits.TRANSACTION_ROWS_MAX - 40  # for extents, in one change
+_SCHEDULE_BYTES = limits.LARGE_RECORD_BYTES
+
+
+class Writeback:
+    """Writing, flushing, sealing and truncating."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._room = trio.Event()  # set and replaced whenever dirty bytes went
+        self._flush_error: ObjfsError | None = None
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def write_nowait(self, handle: Handle, offset: int, data: Buffer) -> bool:
+        """Take `data` up if no waiting is needed. False: call `write`."""
+        core = self._core
+        size = len(data)
+        opened = handle.open_inode
+        if self._over(opened, size):
+            return False
+        if handle.closed:
+            raise BadHandle("the handle is closed")
+        core.check_writable()
+        end = offset + size
+        if end > limits.FILE_BYTES_MAX:
+            raise FileTooLarge(f"a file ends at {limits.FILE_BYTES_MAX} bytes at most")
+        core.admit(size)
+        if core.quotas:
+            core.check_quota(opened.bucket, size)
+        core.active.set()
+        if not opened.dirty_since:
+            opened.dirty_since = core.clock.monotonic()
+        before = opened.dirty.bytes
+        opened.dirty.write(offset, data)
+        core.dirty_bytes += opened.dirty.bytes - before
+        opened.changed = True
+        opened.size = max(opened.size, end)
+        if not core.kernel_owns_times:
+            opened.mtime_ns = opened.ctime_ns = core.clock.now_ns()
+        if opened.dirty.bytes >= _SCHEDULE_BYTES and not opened.flush_scheduled:
+            self._schedule(opened)
+        return True
+
+    async def write(self, handle: Handle, offset: int, data: Buffer) -> int:
+        """Take `data` up; waits while too much is dirty. Returns its length."""
+        while not self.write_nowait(handle, offset, data):
+            await self._make_room(handle.open_inode)
+        return len(data)
+
+    def _over(self, opened: OpenInode, size: int) -> bool:
+        """Whether `size` more bytes are too many. An empty buffer takes any."""
+        core, dirty = self._core, opened.dirty.bytes
+        return (core.dirty_bytes > 0 and core.dirty_bytes + size > core.settings.dirty_bytes) or (
+            dirty > 0 and dirty + size > 4 * _SCHEDULE_BYTES
+        )
+
+    def _schedule(self, opened: OpenInode) -> None:
+        if self._core.spawn is not None:
+            opened.flush_scheduled = True
+            self._core.spawn(self._flush_in_background, opened)
+
+    async def _make_room(self, wanted: OpenInode) -> None:
+        """Wait until some dirty bytes went. Raises what keeps them from going."""
+        core = self._core
+        victim = wanted
+        if wanted.dirty.bytes < _SCHEDULE_BYTES:
+            victim = max(core.open_inodes.values(), key=lambda each: each.dirty.bytes)
+        if core.spawn is None:
+            await self.flush_data(victim)
+            return
+        room = self._room
+        if not victim.flush_scheduled and victim.dirty:
+            self._schedule(victim)
+        await room.wait()
+        if self._flush_error is not None:
+            error, self._flush_error = self._flush_error, None
+            raise error
+
+    def _account(self, gone: int) -> None:
+        self._core.dirty_bytes -= gone
+        self._wake()
+
+    def _wake(self) -> None:
+        self._room.set()
+        self._room = trio.Event()
+
+    async def _flush_in_background(self, opened: OpenInode) -> None:
+        try:
+            while opened.dirty.bytes >= _SCHEDULE_BYTES or self._core.dirty_bytes * 2 > (
+                self._core.settings.dirty_bytes
+            ):
+                if not opened.dirty:
+                    break
+                await self.flush_data(opened)
+        except StorageError as error:
+            # The data stays dirty; whoever waits for room, flushes or syncs is told.
+            self._flush_error = error
+            self._wake()
+            logger.error("writing inode %d back failed: %s", opened.ino, error)
+        finally:
+            opened.flush_scheduled = False
+
+    # --- flushing: dirty bytes to the log ------------------------------------------------------
+
+    async def flush_data(
+        self, opened: OpenInode, limit: int | None = limits.FLUSH_BATCH_BYTES
+    ) -> None:
+        """Log the working state: dirty bytes (about `limit` of them), size, times. Makes no
+        version."""
+        async with opened.flush_lock():
+            opened.flush_seal = None
+            await self._unshare(opened)
+            await self._flush_locked(opened, limit, seal=False)
+
+    async def seal(self, opened: OpenInode, *, by_flush: bool = False) -> None:
+        """Make the working state a version, if it is not one."""
+        if not opened.changed and not opened.busy:
+            return
+        if self._seal_inline(opened, by_flush):
+            return
+        async with opened.flush_lock():
+            if opened.changed:
+                await self._unshare(opened)
+                await self._flush_locked(opened, None, seal=True, by_flush=by_flush)
+
+    def _seal_inline(self, opened: OpenInode, by_flush: bool) -> bool:
+        """Seal a small working state with no task switch. False when it has to wait."""
+        core = self._core
+        if opened.busy or opened.dirty.bytes >= limits.INLINE_DATA_BYTES_MAX:
+            return False
+        row = core.row(opened.ino)
+        if row.content_at and opened.dirty:
+            return False
+        if row.nlink == 0:
+            return True  # nobody will see a version of it
+        core.check_writable()
+        size, dirty = opened.size, opened.dirty
+        core.freeing(lambda: self._write_inline(opened, row.content, dirty, size, by_flush))
+        opened.dirty = DirtyBuffer()
+        self._account(dirty.bytes)
+        self._sealed(opened)
+        return True
+
+    def _write_inline(
+        self, opened: OpenInode, content: int, dirty: DirtyBuffer, size: int, by_flush: bool
+    ) -> None:
+        stored = [
+            self._core.log.append_data(
+                content, offset, buffers[0] if len(buffers) == 1 else b"".join(buffers)
+            )
+            for offset, buffers in dirty.runs(limits.INLINE_DATA_BYTES_MAX)
+        ]
+        self._commit(opened, content, stored, size, seal=True, by_flush=by_flush)
+
+    def _sealed(self, opened: OpenInode) -> None:
+        """The working state is a version, but for what was written meanwhile."""
+        opened.opened_at = self._core.clock.monotonic()
+        opened.logged = False
+        self._logged_all(opened)
+        if not opened.dirty:
+            opened.changed = False
+
+    def _logged_all(self, opened: OpenInode) -> None:
+        if opened.dirty:
+            opened.dirty_since = self._core.clock.monotonic()
+            return
+        opened.dirty_since = 0.0
+        opened.atime_ns = opened.mtime_ns = opened.ctime_ns = None
+
+    async def _flush_locked(
+        self, opened: OpenInode, limit: int | None, *, seal: bool, by_flush: bool = False
+    ) -> None:
+        """Append what is dirty, at most about `limit` bytes, and commit it."""
+        core = self._core
+        row = core.row(opened.ino)
+        seal = seal and row.nlink > 0
+        taken = opened.dirty.take(opened.dirty.bytes if limit is None else limit)
+        size = None if opened.dirty else opened.size
+        opened.flushing = taken
+        try:
+            stored = await self._append(row.content, taken)
+            core.freeing(
+                lambda: self._commit(
+                    opened, row.content, stored, size, seal=seal, by_flush=by_flush
+                )
+            )
+        except BaseException:
+            opened.dirty.give_back(taken)
+            opened.flushing = None
+            raise
+        opened.flushing = None
+        self._account(taken.bytes)
+        if seal:
+            self._sealed(opened)
+        else:
+            opened.logged = True
+            self._logged_all(opened)
+
+    async def _append(self, content: int, taken: DirtyBuffer) -> list[Stored]:
+        """Append the pieces: small ones inline, large ones in threads, side by side."""
+        log = self._core.log
+        stored: list[Stored] = []
+
+        async def append_large(offset: int, buffers: list[Buffer]) -> None:
+            stored.extend(await self._with_reserve(content, offset, buffers))
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for offset, buffers in taken.runs(limits.LARGE_RECORD_BYTES):
+                    if sum(map(len, buffers)) >= limits.INLINE_DATA_BYTES_MAX:
+                        nursery.start_soon(append_large, offset, buffers)
+                    else:
+                        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+                        stored.append(log.append_data(content, offset, data))
+        except BaseExceptionGroup as group:
+            errors, rest = group.split(StorageError)
+            if errors is None or rest is not None:
+                raise
+            raise _first(errors) from None
+        stored.sort()
+        return stored
+
+    async def _with_reserve(self, content: int, offset: int, buffers: list[Buffer]) -> list[Stored]:
+        """What was accepted must reach the log: on a full device the reserve is used."""
+        try:
+            return await self._core.log.append_large(content, offset, buffers)
+        except NoSpace:
+            if not self._core.give_reserve():
+                raise
+            return await self._core.log.append_large(content, offset, buffers)
+
+    def seal_logged(self, ino: int) -> None:
+        """Make a version of a logged working state that nobody has open (recovery)."""
+        core = self._core
+        with core.change() as change:
+            old = core.row(ino)
+            now = change.time_ns
+            row = self._put_version(change, replace(old, mtime_ns=now, ctime_ns=now), None)
+            put_state(core, change, old, row)
+
+    # --- committing: pieces and versions into the index ----------------------------------------
+
+    def _commit(
+        self,
+        opened: OpenInode,
+        content: int,
+        stored: list[Stored],
+        size: int | None,
+        *,
+        seal: bool,
+        by_flush: bool = False,
+    ) -> None:
+        """Take the stored pieces up into the extents, in as many changes as it needs; the last
+        one sets `size` (None: as the pieces say) and seals."""
+        pieces = deque(from_stored(content, each, 0) for each in stored)
+        opened.forget_extents()
+        if opened.flush_seal is not None and not self._fits(pieces):
+            opened.flush_seal = None  # replacing a version is one change, or it is not done
+        while True:
+            with self._core.change() as change:
+                row = change.get(INODE, opened.ino)
+                assert row is not None
+                assert row.content == content, "the content changed under a flush"
+                replaced = self._replaceable(opened, row) if seal else None
+                above = row.sealed if replaced is None else replaced.before
+                row, old = self._take_up(change, row, pieces, above), row
+                if not pieces:
+                    row = self._last(change, opened, row, size)
+                if seal and not pieces:
+                    row = self._put_version(change, row, replaced)
+                elif not opened.logged:
+                    change.put(Unsealed(row.ino, change.sequence))
+                put_state(self._core, change, old, row)
+            opened.logged = not (seal and not pieces)
+            if not pieces:
+                self._remember_flush(opened, row, replaced, old, seal and by_flush)
+                return
+            assert replaced is None
+
+    def _fits(self, pieces: deque[Extent]) -> bool:
+        """Whether one change can take the pieces up."""
+        budget = _ROW_BUDGET - 8 * len(pieces)
+        for piece in pieces:
+            if budget <= 0:
+                break
+            end = piece.offset + piece.length
+            budget -= 2 * len(
+                overlapping(self._core.database, piece.content, piece.offset, end, budget)
+            )
+        return budget > 0
+
+    def _take_up(self, change: Change, row: Inode, pieces: deque[Extent], above: int) -> Inode:
+        """Put extents for as many pieces as fit a change. Returns the row with its new sizes."""
+        budget = _ROW_BUDGET
+        size, allocated = row.size, row.allocated
+        while pieces and budget >= 8:
+            piece = replace(pieces.popleft(), since=change.sequence)
+            end = piece.offset + piece.length
+            if piece.offset < row.size:
+                most = budget // 2 - 2
+                below = overlapping(change, piece.content, piece.offset, end, most + 1)
+                if len(below) > most:
+                    end = below[most].offset
+                    below.pop()
+                    rest = end - piece.offset
+                    pieces.appendleft(
+                        replace(
+                            piece,
+                            offset=end,
+                            length=piece.length - rest,
+                            skip=piece.skip + rest,
+                        )
+                    )
+                    piece = replace(piece, length=rest)
+                cutting = cut(below, piece.offset, end, change.sequence)
+                end_extents(change, cutting.ended, cutting.remaining, above)
+                allocated -= cutting.freed
+                budget -= 2 * len(below)
+            change.put(piece)
+            allocated += piece.length
+            size = max(size, end)
+            budget -= 2
+        return replace(row, size=size, allocated=allocated)
+
+    def _last(self, change: Change, opened: OpenInode, row: Inode, size: int | None) -> Inode:
+        """The row with the working size and times."""
+        now = change.time_ns
+        return replace(
+            row,
+            size=row.size if size is None else size,
+            atime_ns=row.atime_ns if opened.atime_ns is None else opened.atime_ns,
+            mtime_ns=row.mtime_ns if opened.mtime_ns is None else opened.mtime_ns,
+            ctime_ns=now if opened.ctime_ns is None else opened.ctime_ns,
+        )
+
+    def _replaceable(self, opened: OpenInode, row: Inode) -> FlushSeal | None:
+        """The flush's version that the seal of `row` may replace (DESIGN 5)."""
+        last = opened.flush_seal
+        if last is None or last.sealed != row.sealed or last.content != row.content:
+            return None
+        age_ns = (self._core.clock.monotonic() - last.at) * 1e9
+        if age_ns >= limits.AMEND_NS or row.sealed <= self._core.pinned:
+            return None
+        return last
+
+    def _put_version(self, change: Change, row: Inode, replaced: FlushSeal | None) -> Inode:
+        """Seal: put the version of `row`, count what it holds."""
+        previous = change.get(VERSION, row.ino, row.sealed) if row.sealed else None
+        before = previous.size if previous else 0
+        etag = previous.etag if previous else ""
+        change.put(
+            Version(
+                ino=row.ino,
+                sealed=change.sequence,
+                content=row.content,
+                content_at=row.content_at or change.sequence,
+                size=row.size,
+                allocated=row.allocated,
+                time_ns=change.time_ns,
+                etag=next_etag(etag, row, change.sequence),
+            )
+        )
+        if replaced is not None:
+            change.delete(VERSION, row.ino, replaced.sealed)
+        past = before if replaced is None else 0
+        count_usage(change, row.bucket, live=row.size - before, past=past)
+        if change.get(UNSEALED, row.ino) is not None:
+            change.delete(UNSEALED, row.ino)
+        return replace(row, sealed=change.sequence)
+
+    def _remember_flush(
+        self,
+        opened: OpenInode,
+        row: Inode,
+        replaced: FlushSeal | None,
+        old: Inode,
+        by_flush: bool,
+    ) -> None:
+        if by_flush:
+            before = old.sealed if replaced is None else replaced.before
+            at = self._core.clock.monotonic()
+            opened.flush_seal = FlushSeal(row.sealed, before, row.content, at)
+        else:
+            opened.flush_seal = None
+
+    # --- shared contents -----------------------------------------------------------------------
+
+    async def _unshare(self, opened: OpenInode) -> None:
+        """Give an inode whose content is shared extents of its own, before the first write."""
+        core = self._core
+        row = core.row(opened.ino)
+        if not row.content_at or not opened.dirty:
+            return
+        await self._copy_shared(opened, row)
+
+    async def _copy_shared(self, opened: OpenInode, row: Inode) -> None:
+        content = 0
+        position: int | None = 0
+        while position is not None:
+            content, position = self._copy_batch(opened, row, content, position)
+            await trio.lowlevel.checkpoint()
+
+    def _copy_batch(
+        self, opened: OpenInode, shared: Inode, content: int, position: int
+    ) -> tuple[int, int | None]:
+        """Copy a bounded number of extents from `position` on. Returns the new content and where
+        to go on, None at the end: then the inode has the new content."""
+        core = self._core
+        with core.change() as change:
+            first = content == 0
+            content = content or change.new_id()
+            rows, following = self._shared_rows(shared, position)
+            copy_extents(change, rows, content)
+            if following is not None:
+                if first:
+                    change.put(Purge(content, 0, 0))
+                return content, following
+            if not first:
+                change.delete(PURGE, content, 0)
+            row = core.row(opened.ino)
+            put_state(core, change, row, replace(row, content=content, content_at=0))
+        opened.forget_extents()
+        return content, None
+
+    def _shared_rows(self, shared: Inode, position: int) -> tuple[list[Extent], int | None]:
+        """Extents of a shared content from `position` on, and where the next batch begins."""
+        step = limits.EXTENT_BYTES_MAX * 8
+        while position < shared.size:
+            end = position + step
+            rows = extents_at(self._core.database, shared.content, shared.content_at, position, end)
+            rows = [row for row in rows if row.offset >= position]
+            if len(rows) > limits.ROWS_PER_BATCH_MAX:
+                return rows[: limits.ROWS_PER_BATCH_MAX], rows[limits.ROWS_PER_BATCH_MAX].offset
+            if rows or end >= shared.size:
+                return rows, end if end < shared.size else None
+            position = end
+        return [], None
+
+    # --- truncating ----------------------------------------------------------------------------
+
+    async def truncate(self, opened: OpenInode, size: int) -> None:
+        """Set the working size. What is cut off stays readable in the versions that saw it."""
+        if not 0 <= size <= limits.FILE_BYTES_MAX:
+            raise FileTooLarge(f"a file ends at {limits.FILE_BYTES_MAX} bytes at most")
+        core = self._core
+        core.check_writable()
+        if opened.busy or core.row(opened.ino).content_at:
+            async with opened.flush_lock():
+                await self._truncate_locked(opened, size)
+        else:
+            self._truncate_now(opened, size)
+
+    async def _truncate_locked(self, opened: OpenInode, size: int) -> None:
+        row = self._core.row(opened.ino)
+        if row.content_at and 0 < size < row.size:
+            await self._copy_shared(opened, row)
+        self._truncate_now(opened, size)
+
+    def _truncate_now(self, opened: OpenInode, size: int) -> None:
+        core = self._core
+        before = opened.dirty.bytes
+        opened.dirty.discard(size)
+        self._account(before - opened.dirty.bytes)
+        row = core.row(opened.ino)
+        if size < row.size:
+            core.freeing(lambda: self._log_truncation(opened, row, size))
+        opened.size = size
+        opened.changed = True
+        if not core.kernel_owns_times:
+            opened.mtime_ns = opened.ctime_ns = core.clock.now_ns()
+
+    def _log_truncation(self, opened: OpenInode, row: Inode, size: int) -> None:
+        """Cut the logged extents: O(1) to nothing (a new content), else in batches."""
+        core = self._core
+        opened.flush_seal = None
+        opened.forget_extents()
+        purge: Purge | None = None
+        with core.change() as change:
+            if size == 0:
+                new = replace(row, size=0, allocated=0, content=change.new_id(), content_at=0)
+                if opened.logged and not row.content_at:
+                    purge = Purge(row.content, 0, row.sealed)
+            else:
+                new = replace(row, size=size)
+                if row.allocated:
+                    purge = Purge(row.content, size, row.sealed, row.ino)
+            if purge is not None:
+                change.put(purge)
+            if not opened.logged:
+                change.put(Unsealed(row.ino, change.sequence))
+            put_state(core, change, row, new)
+        opened.logged = True
+        if purge is not None:
+            purge_content(core, row.content)
+
+    # --- the life of a handle --------------------------------------------------------------------
+
+    async def flush(self, handle: Handle) -> None:
+        """close(2) of one descriptor: data and version are in the log when it returns."""
+        opened = handle.open_inode
+        if opened.changed or opened.busy:
+            await self.seal(opened, by_flush=True)
+
+    async def release(self, handle: Handle) -> None:
+        """The last descriptor of a handle is gone."""
+        if handle.closed:
+            return
+        handle.closed = True
+        opened = handle.open_inode
+        opened.handles -= 1
+        if opened.handles == 0:
+            await self.let_go(opened)
+
+    async def let_go(self, opened: OpenInode) -> None:
+        """Nobody holds the inode: seal it, or end it if it has no name. If the log cannot take
+        it, it stays, and the periodic flush tries again."""
+        if self._core.row(opened.ino).nlink == 0:
+            await self._end_orphan(opened)
+            return
+        await self.seal(opened, by_flush=True)
+        if opened.handles == 0 and not opened.changed:
+            self._core.open_inodes.pop(opened.ino, None)
+
+    async def _end_orphan(self, opened: OpenInode) -> None:
+        async with opened.flush_lock():
+            self._account(opened.dirty.bytes)
+            opened.dirty = DirtyBuffer()
+            if opened.handles == 0:
+                self._core.freeing(lambda: end_orphan(self._core, opened.ino))
+                self._core.open_inodes.pop(opened.ino, None)
+
+    async def seal_displaced(self, ino: int) -> None:
+        """Before the name of an inode goes: what was written under it becomes a version."""
+        opened = self._core.open_inodes.get(ino)
+        if opened is not None and opened.changed:
+            await self.seal(opened)
+
+    async def fsync(self, ino: int) -> None:
+        """Everything written to the inode so far is durable, with everything logged before."""
+        await self.flush_for_sync(ino)
+        await self._core.log.sync()
+
+    async def flush_for_sync(self, ino: int) -> None:
+        """Everything written to the inode so far is in the log, about to be promised durable."""
+        opened = self._core.open_inodes.get(ino)
+        if opened is None:
+            return
+        if opened.busy:
+            async with opened.flush_lock():
+                pass
+        if opened.dirty or self._unlogged(opened):
+            await self.flush_data(opened, None)
+        opened.flush_seal = None  # what was promised durable is not replaced
+
+    def _unlogged(self, opened: OpenInode) -> bool:
+        """Whether size or times of the working state are in memory only."""
+        if not opened.changed:
+            return False
+        times = (opened.atime_ns, opened.mtime_ns, opened.ctime_ns)
+        return any(each is not None for each in times) or (
+            opened.size != self._core.row(opened.ino).size
+        )
+
+    async def seal_all(self) -> None:
+        """Seal every open inode; the first error is raised after all were tried."""
+        failed: ObjfsError | None = None
+        for opened in list(self._core.open_inodes.values()):
+            try:
+                await self.seal(opened)
+                if opened.handles == 0:
+                    await self.let_go(opened)
+            except ObjfsError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    async def flush_old(self, before: float) -> None:
+        """Log what has been dirty since before the monotonic time `before`."""
+        for opened in list(self._core.open_inodes.values()):
+            if opened.dirty_since and opened.dirty_since <= before:
+                await self.flush_data(opened)
+            if opened.handles == 0 and opened.changed and not opened.busy:
+                await self.let_go(opened)
+
+    async def seal_old(self, before: float) -> None:
+        """Seal files that stay open and changed since before the monotonic time `before`."""
+        for opened in list(self._core.open_inodes.values()):
+            if opened.changed and opened.opened_at <= before:
+                await self.seal(opened)
+
+
+def end_orphan(core: Core, ino: int) -> None:
+    """Remove an inode without a name; what no version saw of its bytes goes."""
+    with core.change() as change:
+        row = change.get(INODE, ino)
+        assert row is not None
+        assert row.nlink == 0
+        delete_rows(change, row)
+        if change.get(UNSEALED, ino) is not None:
+            change.delete(UNSEALED, ino)
+            if not row.content_at:
+                change.put(Purge(row.content, 0, row.sealed))
+    purge_content(core, row.content)
+
+
+def next_etag(previous: str, row: Inode, sequence: int) -> str:
+    """A strong validator: it changes with every seal, and never looks like an MD5 of the bytes
+    (the `-1` is S3's mark of a composite ETag)."""
+    identity = f"{previous}/{row.ino}/{row.content}/{row.size}/{sequence}"
+    return f"{xxhash.xxh3_128_hexdigest(identity.encode())}-1"
+
+
+def _first(group: BaseExceptionGroup[StorageError]) -> StorageError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, StorageError)
+    return error
