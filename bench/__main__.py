@@ -14,8 +14,8 @@ from bench.child import WorkFailed
 from bench.columns import NAMES, ColumnFailed
 from bench.figures import Result
 from bench.rows import BY_KEY, ROWS
-from bench.run import PROFILED_SECONDS, CannotRun, Plan, Run, runnable, workspace
-from bench.sizes import FULL, QUICK
+from bench.run import CannotRun, Plan, Run, runnable, workspace
+from bench.sizes import FULL, PROFILED, QUICK
 from bench.table import as_json, render
 
 TABLE_CHARS = 170  # a table in a file or a pipe is not folded
@@ -120,9 +120,8 @@ def _measure(plan: Plan, json_file: Path | None) -> list[Result]:
 
 
 def _profile(plan: Plan, stacks: Path | None) -> None:
-    seconds = max(PROFILED_SECONDS, plan.sizes.seconds)
-    plan = replace(plan, sizes=replace(plan.sizes, seconds=seconds), rounds=1)
-    plan = runnable(replace(plan, rows=plan.rows[:1], columns=["objfs"]), say)
+    plan = replace(plan, rows=plan.rows[:1], columns=["objfs"], rounds=1, sizes=PROFILED)
+    plan = runnable(plan, say)
     with workspace(plan.directory) as base:
         recorded = base / "stacks"
         results = Run(plan, base, say).profile(plan.rows[0], recorded)

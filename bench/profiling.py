@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PY_SPY = "py-spy==0.4.1"
+PY_SPY = "py-spy==0.4.3"
 RATE_HZ = 400
 _LINE = re.compile(r":\d+\)$")
 

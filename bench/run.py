@@ -21,7 +21,6 @@ from bench.work_tree import make_source
 from objfs.base.settings import Settings
 
 MEMORY_MARGIN_BYTES = 100 * MIB
-PROFILED_SECONDS = 5.0
 
 Say = Callable[[str], None]
 

@@ -1,6 +1,6 @@
 """How much work a run does. Values only; they travel to the child processes as JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -47,6 +47,17 @@ FULL = Sizes(
     tree_entries=5_000,
     latency_bytes=2 * GIB,
     settle_seconds=0.5,
+)
+
+# Long enough for a sampling profiler.
+PROFILED = replace(
+    FULL,
+    seconds=5.0,
+    created_most=50_000,
+    unlinked=15_000,
+    large_created_most=10_000,
+    stream_bytes=2 * GIB,
+    random_writes=100_000,
 )
 
 QUICK = Sizes(
