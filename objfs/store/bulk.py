@@ -1,0 +1,115 @@
+"""Large payloads: cut into records, compressed or not, hashed, and written by a thread.
+
+Data that does not shrink becomes records of up to 4 MiB whose payload is written from the caller's
+own buffers with one `pwritev`, without a copy. Data that does is cut into pieces of 256 KiB, each
+compressed alone, because a read unpacks the whole record; a piece that does not shrink is stored
+as it is. Everything here runs in threads and touches no shared state.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from objfs.base.limits import COMPRESSED_RECORD_BYTES, LARGE_RECORD_BYTES
+from objfs.store.compression import Compressor
+from objfs.store.device import DeviceFile
+from objfs.store.format import MASK_64, RECORD_HEADER_BYTES, Buffer, Codec, RecordKind
+from objfs.store.record import PayloadSums, RecordHeader, pack_header, sum_payload
+
+
+class BulkRecord(NamedTuple):
+    """A record that only lacks its place."""
+
+    header: RecordHeader
+    sums: bytes
+    buffers: Sequence[Buffer]  # the stored payload
+
+
+def prepare_data(
+    content: int, offset: int, views: Sequence[memoryview], compressor: Compressor | None
+) -> list[BulkRecord]:
+    """The DATA records that hold these bytes of a content, in order."""
+    if compressor is None or not compressor.is_compressible(views):
+        return _prepare_as_is(content, offset, views)
+    records: list[BulkRecord] = []
+    for piece in split(views, COMPRESSED_RECORD_BYTES):
+        raw = sum(map(len, piece))
+        joined: Buffer = piece[0] if len(piece) == 1 else b"".join(piece)
+        packed = compressor.compress(joined)
+        if packed is None:
+            records.append(_record(RecordKind.DATA, content, offset, Codec.NONE, raw, piece))
+        else:
+            records.append(_record(RecordKind.DATA, content, offset, Codec.ZSTD, raw, [packed]))
+        offset += raw
+    return records
+
+
+def prepare_part(
+    sequence: int, part: int, total: int, data: Buffer, compressor: Compressor | None
+) -> BulkRecord:
+    """One CHECKPOINT record; `total` is 0 but in the last."""
+    packed = None if compressor is None else compressor.compress(data)
+    codec = Codec.NONE if packed is None else Codec.ZSTD
+    owner = part | total << 32
+    return _record(
+        RecordKind.CHECKPOINT,
+        sequence,
+        owner,
+        codec,
+        len(data),
+        [data if packed is None else packed],
+    )
+
+
+def write_record(file: DeviceFile, seed: int, offset: int, record: BulkRecord) -> None:
+    """Write a record at its place. OSError."""
+    header = record.header
+    head = bytearray(RECORD_HEADER_BYTES)
+    pack_header(
+        head,
+        0,
+        (seed + offset) & MASK_64,
+        header.kind,
+        header.codec,
+        header.raw,
+        header.stored,
+        header.owner_a,
+        header.owner_b,
+        header.hash,
+        header.sums_checksum,
+    )
+    file.write(offset, [head, record.sums, *record.buffers], header.length)
+
+
+def split(views: Sequence[memoryview], size: int) -> list[list[memoryview]]:
+    """The concatenation of the views in pieces of `size` bytes, as views."""
+    pieces: list[list[memoryview]] = []
+    room = 0
+    for view in views:
+        at = 0
+        while at < len(view):
+            if not room:
+                pieces.append([])
+                room = size
+            taken = view[at : at + room]
+            pieces[-1].append(taken)
+            at += len(taken)
+            room -= len(taken)
+    return pieces
+
+
+def _prepare_as_is(content: int, offset: int, views: Sequence[memoryview]) -> list[BulkRecord]:
+    records = []
+    for piece in split(views, LARGE_RECORD_BYTES):
+        raw = sum(map(len, piece))
+        records.append(_record(RecordKind.DATA, content, offset, Codec.NONE, raw, piece))
+        offset += raw
+    return records
+
+
+def _record(
+    kind: RecordKind, owner_a: int, owner_b: int, codec: Codec, raw: int, buffers: Sequence[Buffer]
+) -> BulkRecord:
+    stored = sum(map(len, buffers))
+    sums: PayloadSums = sum_payload(buffers, stored)
+    header = RecordHeader(kind, codec, raw, stored, owner_a, owner_b, sums.hash, sums.sums_checksum)
+    return BulkRecord(header, sums.sums, buffers)
