@@ -52,6 +52,10 @@ class ControlClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; waiting ends."""
         self._connection.close()
 
     def call(self, command: str, arguments: dict[str, Any] | None = None) -> Any:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from objfs.base.errors import InvalidRequest, NotAStore, NotFound
-from objfs.base.limits import PATH_BYTES_MAX
+from objfs.base.errors import IsADirectory, NameTooLong, NotAStore, NotFound
+from objfs.base.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
 from objfs.cli import mountinfo
 from objfs.cli.mountinfo import ALL_BUCKETS, FILESYSTEM, Mount, Source
 from objfs.cli.store_directory import StoreDirectory, is_store, read_store
@@ -21,6 +21,13 @@ class Target(NamedTuple):
     bucket: str
     key: bytes
     path: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """As the user would write it."""
+        if self.path is not None:
+            return os.fsdecode(self.path)
+        return f"{self.store}:{self.bucket}/{os.fsdecode(self.key)}"
 
 
 def absolute(path: str | bytes) -> bytes:
@@ -59,8 +66,19 @@ def source_of(mount: Mount) -> Source:
     return source
 
 
+def is_object_name(text: str) -> bool:
+    """Whether this names something in a store: inside a mount, or STORE:BUCKET/KEY."""
+    mounts = mountinfo.read_mounts()
+    mount = mountinfo.mount_over(mountinfo.resolve(text, mounts), mounts)
+    if mount is not None and mount.filesystem == FILESYSTEM:
+        return True
+    source = mountinfo.parse_source(os.fsencode(text), is_store)
+    return source is not None and len(source.store) < len(os.fsencode(text))
+
+
 def target_of(text: str) -> Target:
-    """The object that PATH means: inside a mount, or STORE:BUCKET/KEY."""
+    """The object that PATH means: inside a mount, or STORE:BUCKET/KEY. IsADirectory for the root
+    of a mount or bucket, NotFound for what is in no store."""
     mounts = mountinfo.read_mounts()
     path = mountinfo.resolve(text, mounts)
     mount = mountinfo.mount_over(path, mounts)
@@ -72,8 +90,9 @@ def target_of(text: str) -> Target:
             f"{text}: this is neither inside an objfs mount nor STORE:BUCKET/KEY of a store"
         )
     if not source.prefix:
-        raise InvalidRequest(f"{text}: a file is needed; write STORE:BUCKET/KEY")
-    return _checked(Target(Path(os.path.realpath(os.fsdecode(source.store))), *source[1:]), text)
+        raise IsADirectory(f"{text}: a file is needed; write STORE:BUCKET/KEY")
+    store = Path(os.path.realpath(os.fsdecode(source.store)))
+    return _checked(Target(store, source.bucket, source.prefix))
 
 
 def _inside(mount: Mount, path: bytes, is_directory: bool) -> Target:
@@ -86,12 +105,16 @@ def _inside(mount: Mount, path: bytes, is_directory: bool) -> Target:
         first, _, key = key.partition(b"/")
         bucket = os.fsdecode(first)
     if not bucket or not key:
-        raise InvalidRequest(f"{os.fsdecode(path)}: a file in the mount is needed, not its root")
+        raise IsADirectory(f"{os.fsdecode(path)}: a file in the mount is needed, not its root")
     key += b"/" if is_directory else b""
-    return _checked(Target(Path(os.fsdecode(source.store)), bucket, key, path), os.fsdecode(path))
+    return _checked(Target(Path(os.fsdecode(source.store)), bucket, key, path))
 
 
-def _checked(target: Target, text: str) -> Target:
+def _checked(target: Target) -> Target:
     if len(target.key) > PATH_BYTES_MAX:
-        raise InvalidRequest(f"{text[:60]}...: a path has at most {PATH_BYTES_MAX} bytes")
+        raise NameTooLong(f"{target.name[:60]}...: a path has at most {PATH_BYTES_MAX} bytes")
+    long = [part for part in target.key.split(b"/") if len(part) > NAME_BYTES_MAX]
+    if long:
+        name = os.fsdecode(long[0][:60])
+        raise NameTooLong(f"{name}...: a name has at most {NAME_BYTES_MAX} bytes")
     return target

@@ -14,10 +14,7 @@ from typing import Any
 from objfs.base.errors import InvalidRequest
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
 from objfs.meta.rows import Bucket
-from objfs.volume.bucket_names import check_bucket_name
 from objfs.volume.volume import Volume
-
-VERSIONING = ("on", "suspended", "off")
 
 
 def time_text(time_ns: int) -> str:
@@ -49,42 +46,34 @@ def _bucket_form(bucket: Bucket) -> dict[str, object]:
         "name": bucket.name,
         "created": time_text(bucket.created_ns),
         "versioning": bucket.versioning,
-        "quota_bytes": bucket.quota_bytes,
     }
 
 
 async def bucket_list(volume: Volume) -> dict[str, object]:
-    return {"buckets": [_bucket_form(bucket) for bucket in volume.buckets()]}
+    """All buckets, by name, and what they hold."""
+    used = volume.status()["buckets"]
+    assert isinstance(used, dict)
+    return {
+        "buckets": [_bucket_form(bucket) | used.get(bucket.name, {}) for bucket in volume.buckets()]
+    }
 
 
 async def bucket_create(
-    volume: Volume, name: str, versioning: str = "on", quota_bytes: int = 0
+    volume: Volume, name: str, versioning: str = "on", uid: int = 0, gid: int = 0
 ) -> dict[str, object]:
-    check_bucket_name(name)
-    _check_rules(versioning, quota_bytes)
-    return _bucket_form(volume.create_bucket(name, versioning=versioning, quota_bytes=quota_bytes))
+    """The bucket's root directory belongs to `uid` and `gid`."""
+    return _bucket_form(volume.create_bucket(name, versioning=versioning, uid=uid, gid=gid))
 
 
-async def bucket_set(
-    volume: Volume, name: str, versioning: str | None = None, quota_bytes: int | None = None
-) -> dict[str, object]:
+async def bucket_set(volume: Volume, name: str, versioning: str | None = None) -> dict[str, object]:
     """Changes the rules that are given."""
-    _check_rules(versioning, quota_bytes)
-    changes: dict[str, Any] = {"versioning": versioning, "quota_bytes": quota_bytes}
-    given = {key: value for key, value in changes.items() if value is not None}
-    return _bucket_form(volume.set_bucket(name, **given))
+    return _bucket_form(volume.set_bucket(name, versioning=versioning))
 
 
-async def bucket_delete(volume: Volume, name: str) -> dict[str, object]:
-    volume.delete_bucket(name)
+async def bucket_delete(volume: Volume, name: str, force: bool = False) -> dict[str, object]:
+    """`force` gives up the history of the files that were in it."""
+    volume.delete_bucket(name, force=force)
     return {"deleted": name}
-
-
-def _check_rules(versioning: str | None, quota_bytes: int | None) -> None:
-    if versioning is not None and versioning not in VERSIONING:
-        raise InvalidRequest(f"versioning is one of {', '.join(VERSIONING)}, not {versioning!r}")
-    if quota_bytes is not None and quota_bytes < 0:
-        raise InvalidRequest("a quota must not be negative; 0 means none")
 
 
 # --- Versions -------------------------------------------------------------------------------------

@@ -1,0 +1,243 @@
+"""`objfs init`, `status`, `sync`, `rebuild`, `inspect`, `bench`: a store as a whole."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from objfs.base.errors import NotFound
+from objfs.base.limits import MIB
+from objfs.base.settings import Settings
+from objfs.base.system import SystemClock, SystemRandomness
+from objfs.cli.access import run, run_command
+from objfs.cli.bench import bench as measure
+from objfs.cli.mountinfo import MAIN_BUCKET
+from objfs.cli.opening import open_store, take_lock
+from objfs.cli.output import (
+    json_option,
+    print_facts,
+    print_json,
+    print_table,
+    progress_bar,
+    size_text,
+)
+from objfs.cli.store_directory import (
+    DESCRIPTION,
+    SEGMENTS,
+    StoreDirectory,
+    create_store,
+    read_store,
+    write_description,
+)
+from objfs.cli.targets import store_of
+from objfs.maint import commands, inspection
+from objfs.volume.volume import Volume
+
+DAMAGED = 1  # exit status
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+def init(store: Path) -> None:
+    """Make a store in the new or empty directory STORE, with the bucket `main`."""
+    existed = store.is_dir()
+    directory = create_store(store, SystemClock(), SystemRandomness())
+    try:
+        run_command(directory, "bucket_create", name=MAIN_BUCKET, uid=os.getuid(), gid=os.getgid())
+    except BaseException:
+        _remove_what_init_made(directory, existed)
+        raise
+    click.echo(f"made store {directory.path}; mount it with: objfs mount {store} MOUNTPOINT")
+
+
+def _remove_what_init_made(directory: StoreDirectory, existed: bool) -> None:
+    """The directory was empty: all that is in it now came from here."""
+    for entry in directory.path.iterdir():
+        if entry.is_dir() and entry.name != "lost+found":
+            shutil.rmtree(entry)
+        elif not entry.is_dir():
+            entry.unlink()
+    if not existed:
+        directory.path.rmdir()
+
+
+@click.command()
+@click.argument("store", metavar="STORE|MOUNTPOINT")
+@json_option
+@click.pass_context
+def status(context: click.Context, store: str, as_json: bool) -> None:
+    """Show how a store is. Exit status 1 if it failed or is damaged."""
+    directory = store_of(store)
+    answer = {"store": str(directory.path), **run_command(directory, "status")}
+    if as_json:
+        print_json(answer)
+    else:
+        print_facts(_status_facts(answer))
+    if answer["damage"] or answer["error"]:
+        context.exit(DAMAGED)
+
+
+def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    log = answer["log"]
+    owner = answer.get("owner")
+    served = f"at {owner['mountpoint']} by process {owner['pid']}" if owner else "no"
+    facts: list[tuple[str, object]] = [
+        ("store", answer["store"]),
+        ("mounted", served),
+        ("state", answer["state"] + (f": {answer['error']}" if answer["error"] else "")),
+        ("segments", f"{log['segments']}, {size_text(log['segment_bytes'])}"),
+        ("not written yet", size_text(answer["dirty_bytes"])),
+        ("changes", answer["sequence"]),
+        ("durable up to", answer["synced_sequence"]),
+        ("free on the disk", size_text(log["device_free_bytes"])),
+    ]
+    for name, use in answer["buckets"].items():
+        live, past = size_text(use["live_bytes"]), size_text(use["past_bytes"])
+        facts.append((f"bucket {name}", f"{use['objects']} files, {live}; old versions {past}"))
+    facts.append(("damage", "none found" if not answer["damage"] else ""))
+    facts += [("", each) for each in answer["damage"]]
+    return facts
+
+
+@click.command()
+@click.argument("store", metavar="STORE|MOUNTPOINT")
+def sync(store: str) -> None:
+    """Return when everything written so far is durable."""
+    run_command(store_of(store), "sync")
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def rebuild(context: click.Context, store: Path, as_json: bool) -> None:
+    """Make the index of STORE again from its log, and objfs.toml if it is gone.
+
+    Exit status 1 if the log turned out to be damaged: the index then has what is left.
+    """
+    directory = _read_or_describe(store)
+    lock = take_lock(directory)
+    try:
+        shutil.rmtree(directory.index, ignore_errors=True)
+        directory.index.mkdir(mode=0o700)
+    except BaseException:
+        lock.release()
+        raise
+
+    async def main() -> dict[str, Any]:
+        with progress_bar("replaying", 1) as bar:
+            async with open_store(directory, lock, progress=bar.update) as volume:
+                return _rebuilt(directory, await commands.status(volume), volume)
+
+    answer = run(main)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"rebuilt the index of {directory.path}: {answer['replayed']} changes replayed")
+        for each in answer["damage"]:
+            click.echo(f"damage: {each}")
+    if answer["damage"] or answer["missing_metas"]:
+        context.exit(DAMAGED)
+
+
+def _rebuilt(directory: StoreDirectory, status: dict[str, Any], volume: Volume) -> dict[str, Any]:
+    caught_up = volume.core.database.caught_up
+    return {
+        "store": str(directory.path),
+        "sequence": status["sequence"],
+        "replayed": caught_up.replayed if caught_up else 0,
+        "missing_metas": status["missing_metas"],
+        "damage": status["damage"],
+    }
+
+
+def _read_or_describe(store: Path) -> StoreDirectory:
+    """The store; its description is made again from the segments if it is gone."""
+    path = Path(os.path.realpath(store))
+    if (path / DESCRIPTION).exists() or not (path / SEGMENTS).is_dir():
+        return read_store(path)
+    store_id = inspection.store_of_segments(path / SEGMENTS)
+    write_description(path, store_id, SystemClock(), Settings())
+    click.echo(f"made {path / DESCRIPTION} again; settings other than the defaults are lost")
+    return read_store(path)
+
+
+@click.command()
+@click.argument("segment", type=click.Path(path_type=Path))
+@click.option("--records", is_flag=True, help="List every record.")
+@json_option
+@click.pass_context
+def inspect(context: click.Context, segment: Path, records: bool, as_json: bool) -> None:
+    """Show what a segment file holds and verify all of it. Exit status 1 for damage."""
+    found, file = inspection.open_segment(segment)
+    kept = []
+    with progress_bar(segment.name, found.size) as bar:
+        for record in inspection.walk(found, file):
+            bar.advance(record.length)
+            if records:
+                kept.append(record)
+    if as_json:
+        form = found.form()
+        print_json(form | {"entries": [record.form() for record in kept]} if records else form)
+    else:
+        _print_inspection(found, kept)
+    if found.damage:
+        context.exit(DAMAGED)
+
+
+def _print_inspection(found: inspection.Inspection, kept: list[inspection.Record]) -> None:
+    if kept:
+        print_table(
+            (">OFFSET", ">BYTES", "KIND", "CODEC", ">RAW", "OWNER", ""),
+            (
+                (
+                    record.offset,
+                    record.length,
+                    record.kind,
+                    record.codec,
+                    record.raw,
+                    record.owner,
+                    "" if record.intact else "DAMAGED",
+                )
+                for record in kept
+            ),
+        )
+        click.echo()
+    counts = [f"{count} {kind}" for kind, count in sorted(found.records.items())]
+    print_facts(
+        [
+            ("segment", f"{found.header.id:016x} ({found.header.kind.name.lower()})"),
+            ("store", found.header.store.hex()),
+            ("epoch", found.header.epoch),
+            ("created", commands.time_text(found.header.created_ns)),
+            ("state", "sealed" if found.sealed else "not sealed"),
+            ("bytes", found.size),
+            ("records", ", ".join(counts) or "none"),
+            ("sequence", f"{found.first_sequence} to {found.last_sequence}"),
+            ("torn tail", f"{found.torn_bytes} bytes"),
+            ("damage", "none" if not found.damage else ""),
+            *(("", f"offset {each['offset']}: {each['what']}") for each in found.damage),
+        ]
+    )
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option("--files", default=2000, show_default=True, type=click.IntRange(1))
+@click.option("--mebibytes", default=256, show_default=True, type=click.IntRange(1))
+@json_option
+def bench(mountpoint: Path, files: int, mebibytes: int, as_json: bool) -> None:
+    """Measure how fast the directory MOUNTPOINT is; any directory will do."""
+    if not mountpoint.is_dir():
+        raise NotFound(f"{mountpoint}: there is no such directory")
+    steps = measure(mountpoint, SystemClock(), SystemRandomness(), files, mebibytes * MIB)
+    figures = list(steps)
+    if as_json:
+        print_json({"figures": [figure._asdict() for figure in figures]})
+        return
+    print_table(
+        ("WHAT", ">RATE", "", ">SECONDS"),
+        ((each.name, f"{each.rate:.0f}", each.unit, f"{each.seconds:.2f}") for each in figures),
+    )
