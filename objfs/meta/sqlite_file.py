@@ -28,7 +28,6 @@ from objfs.meta.tables import TABLES, Order, Table
 APPLICATION_ID = 0x6F626A66  # "objf"
 FILE_NAME = "objfs.sqlite"
 WAL_SUFFIX = "-wal"
-_SHM_SUFFIX = "-shm"
 _COPY_SUFFIX = ".copy"
 _LOADING_SUFFIX = ".loading"
 _STATEMENTS_CACHED = 512
@@ -96,13 +95,13 @@ def open_index(path: Path, store_id: bytes) -> tuple[sqlite3.Connection, str | N
 
 
 def discard(path: Path) -> None:
-    """Remove the index. The main file goes first, for good: without its WAL it may be garbage, a
-    WAL without its file is ignored."""
-    if path.exists():
-        path.unlink()
-        _sync_directory(path.parent)
-    for suffix in (WAL_SUFFIX, _SHM_SUFFIX, _COPY_SUFFIX, _LOADING_SUFFIX):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    """Remove the index and what is left of copies of it."""
+    try:
+        _discard_index(path)
+        _remove_with_journal(Path(f"{path}{_COPY_SUFFIX}"))
+        _remove_with_journal(Path(f"{path}{_LOADING_SUFFIX}"))
+    except OSError as error:
+        raise index_failed(path, error) from error
 
 
 def read_applied(connection: sqlite3.Connection, store_id: bytes) -> Applied | None:
@@ -123,14 +122,14 @@ def copy_index(path: Path, store_id: bytes) -> Backup:
     checked page by page, so that a damaged index does not become a checkpoint.
     """
     copy = Path(f"{path}{_COPY_SUFFIX}")
-    _remove_with_journal(copy)
     try:
+        _remove_with_journal(copy)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             target.execute("PRAGMA journal_mode = OFF")
             target.execute("PRAGMA synchronous = OFF")
             source.backup(target)
         applied = _verify(copy, store_id)
-    except (sqlite3.Error, Unusable) as error:
+    except (sqlite3.Error, OSError, Unusable) as error:
         _remove_with_journal(copy)
         raise index_failed(path, error) from error
     assert applied is not None, "an empty index needs no backup"
@@ -141,23 +140,19 @@ def load_index(path: Path, parts: Iterable[bytes], store_id: bytes, sequence: in
     """Put a copy in the place of the index, which nobody has open. DataLost when it is not what a
     backup of `sequence` made; then the index is as it was."""
     loading = Path(f"{path}{_LOADING_SUFFIX}")
-    _remove_with_journal(loading)
     try:
-        with loading.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
+        _remove_with_journal(loading)
+        _write_parts(loading, parts)
         applied = _verify(loading, store_id)
         if applied is None or applied.sequence != sequence:
             raise Unusable(f"it says that it covers {applied}")
-    except (sqlite3.Error, Unusable) as error:
-        raise DataLost(f"the checkpoint of META {sequence} is not usable: {error}") from error
-    else:
-        os.replace(loading, loading.with_suffix(".ready"))
-        discard(path)
-        os.replace(loading.with_suffix(".ready"), path)
+        _discard_index(path)
+        os.replace(loading, path)
         _sync_directory(path.parent)
+    except (sqlite3.DatabaseError, Unusable) as error:
+        raise DataLost(f"the checkpoint of META {sequence} is not usable: {error}") from error
+    except OSError as error:
+        raise index_failed(path, error) from error
     finally:
         _remove_with_journal(loading)
 
@@ -178,8 +173,8 @@ def _connect(path: Path, store_id: bytes) -> sqlite3.Connection:
 
 
 def _create(path: Path, store_id: bytes) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         connection = _configured(path)
         connection.execute("BEGIN IMMEDIATE")
         for statement in schema():
@@ -188,7 +183,7 @@ def _create(path: Path, store_id: bytes) -> sqlite3.Connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {INDEX_VERSION}")
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise index_failed(path, error) from error
     return connection
 
@@ -251,6 +246,23 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def _discard_index(path: Path) -> None:
+    """The main file goes first, for good: without its WAL it may be garbage, a WAL without its file
+    is ignored."""
+    if path.exists():
+        path.unlink()
+        _sync_directory(path.parent)
+    _remove_with_journal(path)
+
+
+def _write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _read_parts(copy: Path) -> Iterator[bytes]:
     try:
         with copy.open("rb") as file:
@@ -261,7 +273,7 @@ def _read_parts(copy: Path) -> Iterator[bytes]:
 
 
 def _remove_with_journal(path: Path) -> None:
-    for suffix in ("", WAL_SUFFIX, _SHM_SUFFIX, "-journal"):
+    for suffix in ("", WAL_SUFFIX, "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
