@@ -15,7 +15,7 @@ import msgspec
 
 from objfs.base.errors import DataLost, NewerFormat
 from objfs.meta.engine import Changed
-from objfs.meta.tables import TABLE_BY_ID, TABLES, Key, fits
+from objfs.meta.tables import TABLE_BY_ID, TABLES, Key, integers_fit
 
 _Entries = list[tuple[int, msgspec.Raw]]
 
@@ -89,14 +89,7 @@ def _decode_delete(table_id: int, raw: msgspec.Raw) -> Changed:
 
 def _check(sequence: int, changes: Sequence[Changed]) -> None:
     """Integers in keys and indexes fit an engine's columns, and no key occurs twice."""
-    keys: set[tuple[int, Key]] = set()
-    for table, key, row in changes:
-        if not (_key_fits(key) if row is None else fits(table, row)):
-            raise DataLost(f"META {sequence} has a row of {table.name} with a key out of range")
-        keys.add((table.id, key))
-    if len(keys) != len(changes):
-        raise DataLost(f"META {sequence} changes a row twice")
-
-
-def _key_fits(key: Key) -> bool:
-    return all(-(1 << 63) <= value < 1 << 63 for value in key if type(value) is int)
+    if not integers_fit(changes):
+        raise DataLost(f"META {sequence} verifies but has a row with a key out of range")
+    if len({(table.id, key) for table, key, _ in changes}) != len(changes):
+        raise DataLost(f"META {sequence} verifies but changes a row twice")

@@ -38,15 +38,14 @@ from objfs.meta.engine import Backup, Changed, Engine
 from objfs.meta.rows import Moment
 from objfs.meta.tables import (
     MOMENT,
-    TABLE_BY_ID,
+    TABLE_OF,
     AnyRow,
     Key,
     KeyValue,
     Order,
     R,
     Table,
-    fits,
-    table_of,
+    integers_fit,
 )
 
 logger = logging.getLogger(__name__)
@@ -193,7 +192,7 @@ class Database:
         assert journal.last_sequence == sequence - 1, "somebody else appended inside a change"
         if time_ns - self._moment_ns >= MOMENT_GAP_NS:
             changes.append((MOMENT, (time_ns,), Moment(time_ns, sequence)))
-        assert all(row is None or fits(table, row) for table, _, row in changes), changes
+        assert integers_fit(changes), changes
         checksum = journal.append_meta(encode_change(time_ns, changes))
         self.sequence = sequence
         try:
@@ -249,7 +248,7 @@ class Change:
         self.time_ns = wall_ns if wall_ns > last_ns else last_ns + 1
         self.wall_ns = wall_ns
         self._database = database
-        self._buffer: dict[_Place, AnyRow | None] = {}
+        self._buffer: dict[_Place, Changed] = {}
         self._seen: dict[_Place, AnyRow | None] = {}  # what was there before, as far as read
         self._ids = 0
 
@@ -275,13 +274,14 @@ class Change:
     def get(self, table: Table[R], *key: KeyValue) -> R | None:
         """The row with this full key."""
         place = (table.id, key)
+        row: Any
         if place in self._buffer:
-            return cast("R | None", self._buffer[place])
-        if place in self._seen:
-            return cast("R | None", self._seen[place])
-        row = self._database.get(table, *key)
-        self._seen[place] = row
-        return row
+            row = self._buffer[place][2]
+        elif place in self._seen:
+            row = self._seen[place]
+        else:
+            row = self._seen[place] = self._database.get(table, *key)
+        return row  # type: ignore[no-any-return]
 
     def get_many(self, table: Table[R], keys: Sequence[Key]) -> list[R | None]:
         """The rows with these full keys, in their order."""
@@ -291,7 +291,7 @@ class Change:
             place = (table_id, key)
             self._seen.setdefault(place, found[at])
             if place in buffer:
-                found[at] = cast("R | None", buffer[place])
+                found[at] = cast("R | None", buffer[place][2])
         return found
 
     def scan(
@@ -306,8 +306,7 @@ class Change:
         index: str | None = None,
     ) -> list[R]:
         """Rows in key order; see `Engine.scan`."""
-        table_id = table.id
-        own = {key: row for (owner, key), row in self._buffer.items() if owner == table_id}
+        own = {key: row for owner, key, row in self._buffer.values() if owner is table}
         # Each of the change's own rows may hide one that is stored.
         reach = limit if limit is None else limit + len(own)
         found = self._database.scan(
@@ -324,13 +323,14 @@ class Change:
 
     def put(self, row: AnyRow) -> None:
         """Store a row in place of any other with its key."""
-        table = table_of(row)
-        self._buffer[table.id, table.key_of(row)] = row
+        table = TABLE_OF[type(row)]
+        key = table.key_of(row)
+        self._buffer[table.id, key] = (table, key, row)
 
     def delete(self, table: Table[Any], *key: KeyValue) -> None:
         """Remove the row with this full key, if there is one."""
         assert len(key) == len(table.key)
-        self._buffer[table.id, key] = None
+        self._buffer[table.id, key] = (table, key, None)
 
     def new_id(self) -> int:
         """An identifier that was never used before and never will be again."""
@@ -345,21 +345,24 @@ class Change:
         Rows that the change did not read are looked up only while nothing is known to change: a
         superfluous image does no harm in a META that is written anyway.
         """
-        seen, changes, unread = self._seen, [], False
-        changed = False
-        for place, row in self._buffer.items():
-            before = seen.get(place, _UNREAD)
-            if before is _UNREAD:
-                unread = True
-            elif before == row:
-                continue
-            else:
-                changed = True
-            changes.append((TABLE_BY_ID[place[0]], place[1], row))
+        seen, changed = self._seen, False
+        if seen:
+            changes, unread = [], False
+            for place, change in self._buffer.items():
+                before = seen.get(place, _UNREAD)
+                if before == change[2]:
+                    continue
+                changes.append(change)
+                if before is _UNREAD:
+                    unread = True
+                else:
+                    changed = True
+        else:
+            changes, unread = list(self._buffer.values()), True
         if changed or not unread:
             return changes
-        engine = self._database.engine
-        differs = any(engine.get(table, *key) != row for table, key, row in changes)
+        get = self._database.engine.get
+        differs = any(get(table, *key) != row for table, key, row in changes)
         return changes if differs else []
 
 

@@ -136,16 +136,16 @@ class SqliteEngine:
         table_id = table.id
         pending = self._pending[table_id]
         if key in pending:
-            return cast("R | None", pending[key])
+            return pending[key]  # type: ignore[return-value]  # rows lie in their own table's dict
         cached = self._cached[table_id]
         if key in cached:
-            return cast("R | None", cached[key])
+            return cached[key]  # type: ignore[return-value]
         assert len(key) == len(table.key)
         row = self._fetch(table_id, key)
         if len(cached) >= INDEX_CACHED_ROWS_MAX:
             cached.clear()
         cached[key] = row
-        return cast("R | None", row)
+        return row  # type: ignore[return-value]
 
     def get_many(self, table: Table[R], keys: Sequence[Key]) -> list[R | None]:
         table_id = table.id
@@ -343,7 +343,7 @@ class SqliteEngine:
         return lambda: copy_index(self.path, self._store_id)
 
     def load(self, parts: Iterable[bytes], sequence: int) -> None:
-        self._connection.close()
+        self.close()
         try:
             load_index(self.path, parts, self._store_id, sequence)
         finally:

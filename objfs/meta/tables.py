@@ -7,10 +7,11 @@ Rows are ordered by key: integers by value, bytes and strings by their bytes. A 
 orders them by its own fields and then by the key, so every order is total.
 """
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from objfs.meta import rows
 from objfs.meta.rows import Row, RowWithBlobs
@@ -55,7 +56,7 @@ class Table(Generic[R]):
     columns: tuple[str, ...] = field(init=False)  # of the key, then what indexes need besides
     columns_of: Callable[[R], tuple[KeyValue, ...]] = field(init=False)
     column_types: dict[str, type] = field(init=False)
-    integers_of: Callable[[R], Sequence[int]] = field(init=False)
+    integers_of: Callable[[R], tuple[int, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.key == self.row.__struct_fields__[: len(self.key)], "key fields come first"
@@ -144,15 +145,26 @@ TABLES: tuple[Table[Any], ...] = (
 )
 TABLE_BY_ID: dict[int, Table[Any]] = {table.id: table for table in TABLES}
 TABLE_IDS_END = max(TABLE_BY_ID) + 1
-_TABLE_OF: dict[type, Table[Any]] = {table.row: table for table in TABLES}
-assert len(TABLE_BY_ID) == len(_TABLE_OF) == len(TABLES)
+TABLE_OF: dict[type, Table[Any]] = {table.row: table for table in TABLES}
+assert len(TABLE_BY_ID) == len(TABLE_OF) == len(TABLES)
 
 
 def table_of(row: R) -> Table[R]:
     """The table that holds rows of this type."""
-    return cast("Table[R]", _TABLE_OF[type(row)])
+    table: Table[R] = TABLE_OF[type(row)]
+    return table
 
 
-def fits(table: Table[Any], row: AnyRow) -> bool:
+def integers_fit(changes: Iterable[tuple[Table[Any], Key, AnyRow | None]]) -> bool:
     """Whether every integer that an engine keeps in a column fits 64 signed bits."""
-    return all(INTEGER_MIN <= value <= INTEGER_MAX for value in table.integers_of(row))
+    integers: list[int] = []
+    for table, key, row in changes:
+        if row is not None:
+            integers += table.integers_of(row)
+        else:
+            integers += [value for value in key if isinstance(value, int)]
+    try:
+        array("q", integers)
+    except OverflowError:
+        return False
+    return True

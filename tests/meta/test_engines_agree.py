@@ -56,10 +56,12 @@ class System:
         if kind == "change":
             return self.do_change(step[1], step[2])
         if kind == "commit":
-            return self.database.commit()
-        if kind == "reopen":
-            return self.reopen()
-        return read(self.database, step)
+            self.database.commit()
+        elif kind == "reopen":
+            self.reopen()
+        else:
+            return read(self.database, step)
+        return None
 
     def do_change(self, inner: list[tuple[Any, ...]], abandon: bool) -> list[object]:
         self.clock.advance(0.03)
