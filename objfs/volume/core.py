@@ -129,7 +129,7 @@ class Core:
             size=opened.size,
             atime_ns=row.atime_ns if opened.atime_ns is None else opened.atime_ns,
             mtime_ns=row.mtime_ns if opened.mtime_ns is None else opened.mtime_ns,
-            ctime_ns=row.ctime_ns if opened.ctime_ns is None else opened.ctime_ns,
+            ctime_ns=max(row.ctime_ns, opened.ctime_ns or 0),
         )
 
     def opened(self, row: Inode) -> OpenInode:
@@ -149,6 +149,10 @@ class Core:
         self._growth_left -= size
         if self._growth_left < 0:
             self._look_at_device(size)
+
+    def log_space_changed(self) -> None:
+        """Look at the device again before anything more is accepted."""
+        self._growth_left = 0
 
     def _look_at_device(self, size: int) -> None:
         room = self.log.free_bytes() - limits.SPACE_MARGIN_BYTES - self.dirty_bytes - size

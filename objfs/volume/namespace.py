@@ -319,8 +319,16 @@ class Namespace:
             RENAME_NOREPLACE | RENAME_EXCHANGE
         ):
             raise InvalidRequest(f"rename flags {flags:#x} are not known")
+        source = self._entry(parent, name)
         displaced = self._entry(new_parent, new_name)
-        if displaced is not None and flags == 0 and not displaced.key.endswith(b"/"):
+        if (
+            flags == 0
+            and source is not None
+            and displaced is not None
+            and source.ino != displaced.ino
+            and not source.key.endswith(b"/")
+            and not displaced.key.endswith(b"/")
+        ):
             await self._writeback.seal_displaced(displaced.ino)
         self._core.freeing(lambda: self._rename(parent, name, new_parent, new_name, flags))
 
@@ -399,9 +407,6 @@ class Namespace:
         inode = change.get(INODE, ino)
         assert inode is not None
         put_state(self._core, change, inode, replace(inode, ctime_ns=change.time_ns))
-        opened = self._core.open_inodes.get(ino)
-        if opened is not None and opened.changed and not self._core.kernel_owns_times:
-            opened.ctime_ns = change.time_ns
 
     def _exchange(self, change: Change, one: Dentry, other: Dentry) -> None:
         if one.ino == other.ino:

@@ -309,7 +309,7 @@ class Writeback:
                 above = row.sealed if replaced is None else replaced.before
                 row, old = self._take_up(change, row, pieces, above), row
                 if not pieces:
-                    row = self._last(change, opened, row, size)
+                    row = self._last(opened, row, size)
                 if seal and not pieces:
                     row = self._put_version(change, row, replaced)
                 elif not opened.logged:
@@ -366,15 +366,14 @@ class Writeback:
             budget -= 2
         return replace(row, size=size, allocated=allocated)
 
-    def _last(self, change: Change, opened: OpenInode, row: Inode, size: int | None) -> Inode:
+    def _last(self, opened: OpenInode, row: Inode, size: int | None) -> Inode:
         """The row with the working size and times."""
-        now = change.time_ns
         return replace(
             row,
             size=row.size if size is None else size,
             atime_ns=row.atime_ns if opened.atime_ns is None else opened.atime_ns,
             mtime_ns=row.mtime_ns if opened.mtime_ns is None else opened.mtime_ns,
-            ctime_ns=now if opened.ctime_ns is None else opened.ctime_ns,
+            ctime_ns=max(row.ctime_ns, opened.ctime_ns or 0),
         )
 
     def _replaceable(self, opened: OpenInode, row: Inode) -> FlushSeal | None:
