@@ -47,7 +47,7 @@ SEGMENT_HEADER: Final = struct.Struct("<8sHBBI16sQQQQQ8s")
 SEGMENT_HEADER_BYTES: Final = 80
 SEGMENT_CHECKED_BYTES: Final = 64  # what the checksum covers
 SEGMENT_MAGIC: Final = b"objfsseg"
-SEGMENT_END: Final = b"\nheader\n"  # its last byte is not zero: a torn header is recognised
+SEGMENT_END: Final = b"\nheader\n"  # not zero at its end, as the magic at its start
 
 # magic, kind, codec, cipher, reserved, key id, raw, stored, nonce, owner a, owner b,
 # hash (low, high), checksum of the block sums, checksum of the header

@@ -193,9 +193,9 @@ class _Recovery:
             if self._known:
                 self._missing(1, self._known, 0, 0)
             return self._known
-        expected = journals[0].index.first_sequence
-        if expected > 1 and not any(c.sequence >= expected - 1 for c in checkpoints):
-            self._missing(1, expected - 1, journals[0].id, 0)
+        first = journals[0].index.first_sequence
+        below = any(checkpoint.sequence >= first - 1 for checkpoint in checkpoints)
+        expected = first if below else 1  # METAs below a checkpoint may have been freed
         for segment in journals:
             for run in segment.index.runs:
                 if run.first < expected:

@@ -68,10 +68,12 @@ def decode_segment_header(data: Buffer) -> SegmentHeader | None:
     """The header, or None when the bytes are none or do not verify. NewerFormat."""
     if len(data) < SEGMENT_HEADER_BYTES:
         return None
-    magic, version, kind, _, _, store, id_, epoch, salt, created, checksum, _ = (
+    magic, version, kind, _, _, store, id_, epoch, salt, created, checksum, end = (
         SEGMENT_HEADER.unpack_from(data)
     )
-    if magic != SEGMENT_MAGIC or checksum != xxh3_64_intdigest(data[:SEGMENT_CHECKED_BYTES]):
+    if magic != SEGMENT_MAGIC or end != SEGMENT_END:
+        return None
+    if checksum != xxh3_64_intdigest(data[:SEGMENT_CHECKED_BYTES]):
         return None
     if version > FORMAT_VERSION:
         raise NewerFormat(
@@ -84,8 +86,9 @@ def decode_segment_header(data: Buffer) -> SegmentHeader | None:
 
 
 def is_torn_header(data: Buffer) -> bool:
-    """Whether a header that does not verify was never written to its end."""
-    return len(data) < SEGMENT_HEADER_BYTES or data[SEGMENT_HEADER_BYTES - 1] == 0
+    """Whether a header that does not verify was never completely written: its first or its last
+    byte, which are never zero, is."""
+    return len(data) < SEGMENT_HEADER_BYTES or 0 in (data[0], data[SEGMENT_HEADER_BYTES - 1])
 
 
 def segment_name(segment: int, kind: SegmentKind) -> str:
