@@ -1,0 +1,266 @@
+"""The operations of the random tests: plain values, how they are drawn, how they are dropped.
+
+An operation names things by path ("" is the root) and open files by slot, never by inode or
+handle: so a list of operations means something on any filesystem, and still does after some of
+them were dropped. What has no sense at its place (an empty slot, a taken one) is passed over by
+whoever performs it; what is refused is compared like any other result.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Protocol
+
+from objfs.base.limits import KIB, NAME_BYTES_MAX
+from objfs.base.types import Caller
+
+Operation = tuple[str, tuple[object, ...]]  # the verb's name, its arguments
+
+TICK_NS = 1_000_003  # all times are whole ticks; none of them adds up to AMEND_NS exactly
+SLOTS = 4
+NAMES = ("a", "b", "c", "d.txt", "e~")
+DEPTH_MAX = 3
+NOREPLACE, EXCHANGE = 1, 2  # renameat2(2)
+CREATE_ONLY, REPLACE_ONLY = 1, 2  # setxattr(2): XATTR_CREATE, XATTR_REPLACE
+CALLERS = (Caller(0, 0, 0o022), Caller(1000, 1000, 0o002), Caller(1001, 1000, 0o077))
+MODES = (0o644, 0o600, 0o755, 0o640, 0o777, 0o444)
+DIRECTORY_MODES = (0o755, 0o700, 0o1777, 0o2775)
+NODE_TYPES = (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+ATTRIBUTES = (b"user.a", b"user.colour", b"trusted.t")
+LENGTHS = (1, 10, 100, 1000, 4096, 5000, 20_000)
+LONG_LENGTHS = (100_000, 130 * KIB, 300_000)
+OFFSETS = (0, 0, 0, 1, 100, 4096, 5000, 10_000)
+FAR_OFFSETS = (70_000, 200_000, 500_000)
+
+
+class Scene(Protocol):
+    """What the generator looks at, so that most operations make sense."""
+
+    def paths(self, kind: str) -> list[str]:
+        """The existing paths of a kind: "file", "directory" (with the root), "any"."""
+
+    def open_slots(self) -> list[int]:
+        """Slots that hold a handle."""
+
+    def size_in(self, slot: int) -> int:
+        """The working size of the file in a slot."""
+
+
+def ticks_of(time_ns: int) -> int:
+    """A time in ticks: the nanoseconds that one change comes after another do not count."""
+    return time_ns // TICK_NS
+
+
+def content(seed: int, length: int) -> bytes:
+    """The bytes that a write puts: random, constant or repetitive, by the seed."""
+    if seed % 5 == 0:
+        return bytes([seed % 251]) * length
+    if seed % 5 == 1:
+        return (b"%08d;" % seed * (length // 9 + 1))[:length]
+    return Random(seed).randbytes(length)
+
+
+class Generator:
+    """Draws operations that fit a scene."""
+
+    def __init__(self, random: Random, scene: Scene, *, disasters: bool = True) -> None:
+        self._random = random
+        self._scene = scene
+        self._draw: list[Callable[[], Operation]] = []
+        self._weights: list[int] = []
+        for weight, draw in self._table(disasters):
+            self._weights.append(weight)
+            self._draw.append(draw)
+
+    def __iter__(self) -> Iterator[Operation]:
+        while True:
+            yield self._random.choices(self._draw, self._weights)[0]()
+
+    def _table(self, disasters: bool) -> list[tuple[int, Callable[[], Operation]]]:
+        usual = [
+            (8, self._create),
+            (5, self._open),
+            (14, self._write),
+            (3, self._read),
+            (3, self._flush),
+            (9, self._release),
+            (3, self._fsync),
+            (2, self._truncate),
+            (3, self._truncate_open),
+            (5, self._mkdir),
+            (2, self._rmdir),
+            (2, self._mknod),
+            (2, self._symlink),
+            (3, self._link),
+            (6, self._unlink),
+            (9, self._rename),
+            (2, self._exchange),
+            (4, self._change_mode),
+            (3, self._change_owner),
+            (3, self._change_times),
+            (5, self._set_attribute),
+            (2, self._remove_attribute),
+            (1, self._list),
+            (7, self._advance),
+            (2, self._sync),
+        ]
+        if not disasters:
+            return usual
+        return [
+            *usual,
+            (2, lambda: ("upkeep", ())),
+            (1, lambda: ("checkpoint", ())),
+            (1, lambda: ("commit", ())),
+            (1, lambda: ("remount", (self._index_fault(),))),
+            (2, self._crash),
+        ]
+
+    # --- what operations work on -----------------------------------------------------------------
+
+    def _path(self, kind: str, existing: float = 0.9) -> str:
+        """Mostly a path of that kind that exists, else any."""
+        paths = self._scene.paths(kind)
+        if paths and self._random.random() < existing:
+            return self._random.choice(paths)
+        return self._free_path()
+
+    def _free_path(self) -> str:
+        """A name in an existing directory, mostly; it may be taken."""
+        random = self._random
+        if random.random() < 0.02:
+            return "/".join(random.choices(NAMES, k=DEPTH_MAX))
+        if random.random() < 0.01:
+            return "n" * (NAME_BYTES_MAX + random.randrange(2))
+        shallow = [p for p in self._scene.paths("directory") if p.count("/") < DEPTH_MAX - 1]
+        directory = random.choice(shallow)
+        return f"{directory}/{random.choice(NAMES)}".lstrip("/")
+
+    def _slot(self) -> int:
+        slots = self._scene.open_slots()
+        return self._random.choice(slots) if slots else self._random.randrange(SLOTS)
+
+    def _free_slot(self) -> int:
+        free = sorted(set(range(SLOTS)) - set(self._scene.open_slots()))
+        return self._random.choice(free or range(SLOTS))
+
+    def _caller(self) -> Caller:
+        return self._random.choice(CALLERS)
+
+    def _seed(self) -> int:
+        return self._random.randrange(1 << 30)
+
+    # --- operations ------------------------------------------------------------------------------
+
+    def _create(self) -> Operation:
+        path, mode = self._free_path(), self._random.choice(MODES)
+        return "create", (path, mode, self._caller(), self._free_slot())
+
+    def _open(self) -> Operation:
+        flags = self._random.choice(
+            (os.O_RDONLY, os.O_RDWR, os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_TRUNC)
+        )
+        return "open", (self._path("file"), flags, self._free_slot())
+
+    def _write(self) -> Operation:
+        random = self._random
+        rare = random.random() < 0.05
+        length = random.choice(LONG_LENGTHS if rare else LENGTHS)
+        slot = self._slot()
+        offset = random.choice(FAR_OFFSETS if random.random() < 0.05 else OFFSETS)
+        if random.random() < 0.4:
+            offset = self._scene.size_in(slot)
+        return "write", (slot, offset, length, self._seed())
+
+    def _read(self) -> Operation:
+        random = self._random
+        return "read", (self._slot(), random.choice(OFFSETS), random.choice(LENGTHS))
+
+    def _flush(self) -> Operation:
+        return "flush", (self._slot(),)
+
+    def _release(self) -> Operation:
+        return "release", (self._slot(),)
+
+    def _fsync(self) -> Operation:
+        return "fsync", (self._slot(),)
+
+    def _size(self) -> int:
+        return self._random.choice((0, 0, 1, 50, 4096, 4097, 9000, 30_000))
+
+    def _truncate(self) -> Operation:
+        return "truncate", (self._path("file"), self._size())
+
+    def _truncate_open(self) -> Operation:
+        return "truncate_open", (self._slot(), self._size())
+
+    def _mkdir(self) -> Operation:
+        mode = self._random.choice(DIRECTORY_MODES)
+        return "mkdir", (self._free_path(), mode, self._caller())
+
+    def _rmdir(self) -> Operation:
+        return "rmdir", (self._path("directory" if self._random.random() < 0.9 else "any"),)
+
+    def _mknod(self) -> Operation:
+        kind = self._random.choice(NODE_TYPES)
+        device = os.makedev(7, 3) if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
+        mode = kind | self._random.choice(MODES)
+        return "mknod", (self._free_path(), mode, device, self._caller())
+
+    def _symlink(self) -> Operation:
+        target = self._random.choice(("a", "../b", "/no/where", "x" * 300))
+        return "symlink", (self._free_path(), target, self._caller())
+
+    def _link(self) -> Operation:
+        return "link", (self._path("any"), self._free_path())
+
+    def _unlink(self) -> Operation:
+        return "unlink", (self._path("file" if self._random.random() < 0.7 else "any"),)
+
+    def _rename(self) -> Operation:
+        random = self._random
+        to = self._path("any") if random.random() < 0.5 else self._free_path()
+        return "rename", (self._path("any"), to, random.choice((0, 0, 0, 0, NOREPLACE)))
+
+    def _exchange(self) -> Operation:
+        return "rename", (self._path("any"), self._path("any"), EXCHANGE)
+
+    def _change_mode(self) -> Operation:
+        mode = self._random.choice((*MODES, *DIRECTORY_MODES, 0o4755, 0o2755))
+        return "change_mode", (self._path("any"), mode)
+
+    def _change_owner(self) -> Operation:
+        random = self._random
+        uid, gid = random.choice((None, 0, 1000, 1001)), random.choice((None, 0, 1000))
+        return "change_owner", (self._path("any"), uid, gid)
+
+    def _change_times(self) -> Operation:
+        random = self._random
+        times = (random.choice((None, random.randrange(1 << 20) * TICK_NS)) for _ in range(2))
+        return "change_times", (self._path("any"), *times)
+
+    def _set_attribute(self) -> Operation:
+        random = self._random
+        flags = random.choice((0, 0, 0, CREATE_ONLY, REPLACE_ONLY))
+        length = random.choice((0, 1, 10, 3000))
+        arguments = (random.choice(ATTRIBUTES), content(self._seed(), length), flags)
+        return "set_attribute", (self._path("any"), *arguments)
+
+    def _remove_attribute(self) -> Operation:
+        return "remove_attribute", (self._path("any"), self._random.choice(ATTRIBUTES))
+
+    def _list(self) -> Operation:
+        return "read_directory", (self._path("directory"), self._random.choice((1, 2, 3, 100)))
+
+    def _advance(self) -> Operation:
+        return "advance", (self._random.choice((100, 1000, 1000, 3000, 6000, 12_000, 1_000_000)),)
+
+    def _sync(self) -> Operation:
+        return "sync", ()
+
+    def _index_fault(self) -> str:
+        return self._random.choice(("kept", "kept", "kept", "lost", "garbage", "older"))
+
+    def _crash(self) -> Operation:
+        kept = self._random.choice(("synced", "some", "some", "all"))
+        return "crash", (kept, self._seed(), self._index_fault())

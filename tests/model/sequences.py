@@ -1,0 +1,247 @@
+"""Runs lists of operations on a volume and on the model, and compares them after every step.
+
+A failure says the seed, the operations and the difference. `shrunk` drops operations for as long
+as the rest still fails.
+"""
+
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+from objfs.base.errors import ObjfsError
+from objfs.base.limits import KIB, MIB
+from objfs.store.memory import nothing_survives
+from tests.model.harness import BUCKET, Harness, some_survives
+from tests.model.operations import Generator, Operation
+from tests.model.reference import PassedOver, Reference, Refused, State
+from tests.model.subject import Subject
+
+SURVIVORS = {
+    "synced": lambda seed: nothing_survives,
+    "some": some_survives,
+    "all": lambda seed: None,
+}
+MOMENTS_AFTER_AN_OPENING = 8
+
+
+class Differs(AssertionError):
+    """The volume is not what the model is."""
+
+
+class Run:
+    """One store and its model, at the same place of the same history."""
+
+    def __init__(self, harness: Harness, seed: int) -> None:
+        self.harness = harness
+        volume = harness.volume
+        self.subject = Subject(volume, BUCKET)
+        root = volume.getattr(self.subject.root)
+        state = State(
+            root.mode, root.uid, root.gid, root.nlink, root.atime_ns, root.mtime_ns, root.ctime_ns
+        )
+        self.reference = Reference(state, self._sequence, self.harness.clock.now_ns())
+        self.promised = self._sequence  # everything up to this sequence was said to be durable
+        self.done: list[Operation] = []
+        self._random = Random(seed)
+
+    @classmethod
+    async def begin(cls, seed: int, directory: Path | None) -> "Run":
+        """In a new store."""
+        segment_bytes = (16 * KIB, 256 * KIB, 4 * MIB)[seed % 3]
+        harness = Harness(directory, seed=seed, segment_bytes=segment_bytes)
+        await harness.make()
+        return cls(harness, seed)
+
+    @property
+    def _sequence(self) -> int:
+        return self.harness.log.last_sequence
+
+    async def perform(self, operation: Operation) -> None:
+        """One step, and everything compared. Differs."""
+        verb, arguments = operation
+        self.done.append(operation)
+        self.harness.clock.advance(arguments[0] if verb == "advance" else 1)  # type: ignore[arg-type]
+        special: dict[str, Callable[..., Awaitable[None]]] = {
+            "remount": self._remount,
+            "crash": self._crash,
+            "advance": self._nothing,
+        }
+        if verb in special:
+            await special[verb](*arguments)
+        else:
+            await self._compare_step(verb, arguments)
+        await self.compare_present()
+
+    async def _nothing(self, *arguments: object) -> None:
+        """Time passed already."""
+
+    async def _compare_step(self, verb: str, arguments: tuple[object, ...]) -> None:
+        reference = self.reference
+        expected: object = None
+        refused: tuple[type[ObjfsError], ...] = ()
+        try:
+            expected = reference.perform(verb, arguments, self.harness.clock.now_ns())
+        except PassedOver:
+            self.done.pop()
+            return
+        except Refused as error:
+            refused = error.errors
+        try:
+            result = await self.subject.perform(verb, arguments)
+        except ObjfsError as error:
+            if not isinstance(error, refused):
+                raise Differs(f"it raised {error!r}, not {refused or expected!r}") from error
+        else:
+            if refused or result != expected:
+                raise Differs(f"it returned {result!r}, not {refused or expected!r}")
+        if verb in ("fsync", "sync", "checkpoint"):
+            self.promised = self._sequence
+        reference.settle(self._sequence)
+
+    async def _remount(self, index_fault: str) -> None:
+        nameless = self.reference.has_nameless()
+        await self.harness.close()
+        self.promised = self._sequence
+        self.reference.perform("remount", (), self.harness.clock.now_ns())
+        self.reference.settle(self._sequence)
+        self.subject.take(self.harness.open(index_fault))
+        if self.harness.found != self.reference.sequence:
+            raise Differs(f"the log ends at {self.harness.found} after a clean end")
+        if nameless:  # they end at the next start
+            self.reference.settle(self._sequence)
+        if self._sequence != self.reference.sequence:
+            raise Differs(f"opening after a clean end went on to {self._sequence}")
+        await self.compare_some_past()
+
+    async def _crash(self, kept: str, seed: int, index_fault: str) -> None:
+        self.harness.crash(SURVIVORS[kept](seed))
+        self.subject.take(self.harness.open(index_fault))
+        await self.recovered(everything=kept == "all")
+
+    async def recovered(self, *, everything: bool = False) -> None:
+        """The store was opened after a crash: find out which moment it is at, and go on there."""
+        found, reference = self.harness.found, self.reference
+        least = reference.sequence if everything else self.promised
+        if not least <= found <= reference.sequence:
+            raise Differs(f"the log ends at {found}, not in [{least}, {reference.sequence}]")
+        self.promised = min(self.promised, found)
+        candidates = reference.candidates(found)
+        complaints: list[str] = []
+        known = self.subject.inodes
+        for world in candidates:
+            self.subject.inodes = {n: ino for n, ino in known.items() if n in world.nodes}
+            now = self.harness.clock.now_ns()
+            if not reference.recover(world, found, self._sequence, now):
+                complaints = ["recovery logged nothing"]
+                continue
+            complaints = await self.subject.differences(reference, reference.world)
+            if not complaints:
+                break
+        else:
+            raise Differs(f"not one of {len(candidates)} moments around {found}: {complaints}")
+        await self.compare_some_past()
+
+    async def compare_present(self) -> None:
+        complaints = await self.subject.differences(self.reference, self.reference.world)
+        if complaints:
+            raise Differs("\n".join(complaints))
+
+    async def compare_past(self, moments: Iterable[int] | None = None) -> None:
+        """Every recorded moment, or those given."""
+        for sequence in moments or list(self.reference.moments):
+            complaints = await self.subject.past_differences(self.reference, sequence)
+            if complaints:
+                raise Differs("\n".join(complaints))
+
+    async def compare_some_past(self) -> None:
+        moments = list(self.reference.moments)
+        count = min(len(moments), MOMENTS_AFTER_AN_OPENING)
+        await self.compare_past(self._random.sample(moments, count))
+
+
+async def run(operations: Iterable[Operation], seed: int, directory: Path | None) -> Run:
+    """The operations, every past moment, a clean end, and every past moment again."""
+    return await _run(await Run.begin(seed, directory), operations)
+
+
+async def _run(run: Run, operations: Iterable[Operation]) -> Run:
+    for operation in operations:
+        await run.perform(operation)
+    await run.compare_past()
+    await run.perform(("remount", ("lost",)))
+    await run.compare_past()
+    return run
+
+
+async def check(seed: int, count: int, *, sqlite: bool) -> None:
+    """One random sequence. Raises Differs with all that is needed to repeat it, shrunk."""
+    with tempfile.TemporaryDirectory() as directory:
+        attempt = await Run.begin(seed, Path(directory) / "index" if sqlite else None)
+        generator = Generator(Random(seed), _Current(attempt))
+        operations = _limited(generator, count)
+        try:
+            await _run(attempt, operations)
+        except Exception as error:
+            done = list(attempt.done)
+            failure = error
+        else:
+            await attempt.harness.close()
+            return
+    shrunk, failure = await shrink(done, seed, failure)
+    listing = "\n".join(f"    {operation!r}," for operation in shrunk)
+    raise Differs(f"seed {seed} (sqlite={sqlite}), shrunk to\n{listing}\n{failure}") from failure
+
+
+class _Current:
+    """The scene of a run's model, whichever that is now."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def paths(self, kind: str) -> list[str]:
+        return self._run.reference.paths(kind)
+
+    def open_slots(self) -> list[int]:
+        return self._run.reference.open_slots()
+
+    def size_in(self, slot: int) -> int:
+        return self._run.reference.size_in(slot)
+
+
+def _limited(generator: Iterable[Operation], count: int) -> Iterator[Operation]:
+    for _, operation in zip(range(count), generator, strict=False):
+        yield operation
+
+
+async def failure_of(operations: Sequence[Operation], seed: int) -> Exception | None:
+    """What goes wrong with these operations, on the index in memory."""
+    try:
+        await run(operations, seed, None)
+    except Exception as error:
+        return error
+    return None
+
+
+async def shrink(
+    operations: list[Operation],
+    seed: int,
+    failure: Exception,
+    fails: Callable[[Sequence[Operation], int], Awaitable[Exception | None]] = failure_of,
+) -> tuple[list[Operation], Exception]:
+    """Drop operations, many at once and then single ones, as long as it fails with the same type
+    of error. Bounded: a few hundred attempts."""
+    budget = 300
+    size = max(len(operations) // 2, 1)
+    while size and budget:
+        at = 0
+        while at < len(operations) and budget:
+            budget -= 1
+            fewer = operations[:at] + operations[at + size :]
+            error = await fails(fewer, seed)
+            if type(error) is type(failure) and error is not None:
+                operations, failure = fewer, error
+            else:
+                at += size
+        size //= 2
+    return operations, failure

@@ -1,0 +1,272 @@
+"""A volume made to do the operations of `tests/model/operations.py`, and compared with the model.
+
+The verbs have the names and arguments of the model's. Slots hold the volume's handles; paths are
+looked up name by name, as the kernel does.
+"""
+
+import os
+from collections.abc import Awaitable
+
+from objfs.base.types import AttributeChange, Caller
+from objfs.meta.rows import Inode
+from objfs.volume.handles import Handle
+from objfs.volume.history import View
+from objfs.volume.volume import Volume
+from tests.model.operations import content, ticks_of
+from tests.model.reference import ROOT, Node, Reference, State, World
+
+READ_BYTES = 1 << 30  # more than any file has
+
+
+class Subject:
+    """A volume under test. `inodes` maps the model's numbers to inode numbers, for ever."""
+
+    def __init__(self, volume: Volume, bucket: str) -> None:
+        self.bucket = bucket
+        self.inodes: dict[int, int] = {}
+        self.slots: dict[int, Handle] = {}
+        self.take(volume)
+        self.inodes[ROOT] = self.root
+
+    def take(self, volume: Volume) -> None:
+        """Go on with this volume; nothing is open in it."""
+        self.volume = volume
+        self.root = volume.root(self.bucket)
+        self.slots = {}
+
+    async def perform(self, verb: str, arguments: tuple[object, ...]) -> object:
+        """Do it. Raises what the volume raises."""
+        done = getattr(self, verb)(*arguments)
+        return await done if isinstance(done, Awaitable) else done
+
+    def find(self, path: str) -> Inode:
+        inode = self.volume.getattr(self.root)
+        for name in path.split("/") if path else []:
+            inode = self.volume.lookup(inode.ino, name.encode())
+        return inode
+
+    def place(self, path: str) -> tuple[int, bytes]:
+        above, _, name = path.rpartition("/")
+        return self.find(above).ino, name.encode()
+
+    # --- the verbs -------------------------------------------------------------------------------
+
+    def create(self, path: str, mode: int, caller: Caller, slot: int) -> None:
+        self.slots[slot], _ = self.volume.create(*self.place(path), mode, os.O_RDWR, caller)
+
+    def mkdir(self, path: str, mode: int, caller: Caller) -> None:
+        self.volume.mkdir(*self.place(path), mode, caller)
+
+    def mknod(self, path: str, mode: int, rdev: int, caller: Caller) -> None:
+        self.volume.mknod(*self.place(path), mode, rdev, caller)
+
+    def symlink(self, path: str, target: str, caller: Caller) -> None:
+        self.volume.symlink(*self.place(path), target.encode(), caller)
+
+    def link(self, path: str, new_path: str) -> None:
+        self.volume.link(self.find(path).ino, *self.place(new_path))
+
+    async def unlink(self, path: str) -> None:
+        await self.volume.unlink(*self.place(path))
+
+    def rmdir(self, path: str) -> None:
+        self.volume.rmdir(*self.place(path))
+
+    async def rename(self, path: str, new_path: str, flags: int) -> None:
+        await self.volume.rename(*self.place(path), *self.place(new_path), flags)
+
+    async def open(self, path: str, flags: int, slot: int) -> None:
+        self.slots[slot] = await self.volume.open(self.find(path).ino, flags)
+
+    async def write(self, slot: int, offset: int, length: int, seed: int) -> int:
+        return await self.volume.write(self.slots[slot], offset, content(seed, length))
+
+    async def read(self, slot: int, offset: int, size: int) -> bytes:
+        return bytes(await self.volume.read(self.slots[slot], offset, size))
+
+    async def flush(self, slot: int) -> None:
+        await self.volume.flush(self.slots[slot])
+
+    async def release(self, slot: int) -> None:
+        await self.volume.release(self.slots.pop(slot))
+
+    async def fsync(self, slot: int) -> None:
+        await self.volume.fsync(self.slots[slot].ino)
+
+    async def sync(self) -> None:
+        await self.volume.sync()
+
+    async def upkeep(self) -> None:
+        await self.volume.upkeep()
+
+    async def checkpoint(self) -> None:
+        await self.volume.checkpoint()
+
+    def commit(self) -> None:
+        self.volume.commit()
+
+    async def truncate(self, path: str, size: int) -> None:
+        await self.volume.setattr(self.find(path).ino, AttributeChange(size=size))
+
+    async def truncate_open(self, slot: int, size: int) -> None:
+        handle = self.slots[slot]
+        await self.volume.setattr(handle.ino, AttributeChange(size=size), handle)
+
+    async def change_mode(self, path: str, mode: int) -> None:
+        await self.volume.setattr(self.find(path).ino, AttributeChange(mode=mode))
+
+    async def change_owner(self, path: str, uid: int | None, gid: int | None) -> None:
+        await self.volume.setattr(self.find(path).ino, AttributeChange(uid=uid, gid=gid))
+
+    async def change_times(self, path: str, atime: int | None, mtime: int | None) -> None:
+        change = AttributeChange(atime_ns=atime, mtime_ns=mtime)
+        await self.volume.setattr(self.find(path).ino, change)
+
+    def set_attribute(self, path: str, name: bytes, value: bytes, flags: int) -> None:
+        self.volume.setxattr(self.find(path).ino, name, value, flags)
+
+    def remove_attribute(self, path: str, name: bytes) -> None:
+        self.volume.removexattr(self.find(path).ino, name)
+
+    def read_directory(self, path: str, limit: int) -> list[str]:
+        return sorted(name for name, _ in self.listed(self.find(path).ino, limit))
+
+    def listed(self, ino: int, limit: int) -> list[tuple[str, Inode]]:
+        """A directory, in pages."""
+        entries: list[tuple[str, Inode]] = []
+        after = 0
+        while page := self.volume.list_directory(ino, after, limit):
+            assert len(page) <= limit
+            entries += [(name.decode(), inode) for name, _, inode in page]
+            assert page[0][1] > after
+            after = page[-1][1]
+        return entries
+
+    # --- comparing -------------------------------------------------------------------------------
+
+    async def differences(self, reference: Reference, world: World) -> list[str]:
+        """How the volume's present is not that of `world`; empty if it is."""
+        found: list[str] = []
+        paths = self._compare_names(world, found)
+        open_numbers = {opened.number: slot for slot, opened in reference.slots.items()}
+        if found:
+            return found
+        for number in {*paths, *open_numbers}:
+            node, ino = world.nodes[number], self.inodes[number]
+            inode = self.volume.getattr(ino)
+            names = self.volume.listxattr(ino)
+            xattrs = {name: self.volume.getxattr(ino, name) for name in names}
+            where = paths.get(number, f"open in slot {open_numbers.get(number)}")
+            found += _compare(where, node, node.working, len(node.content), inode, xattrs)
+            if node.is_file:
+                data = await self._content(ino, open_numbers.get(number))
+                found += _compare_content(where, node.content, data)
+            elif node.target is not None and self.volume.readlink(ino) != node.target:
+                found.append(f"{where}: another target")
+        return found
+
+    def _compare_names(self, world: World, found: list[str]) -> dict[int, str]:
+        """The tree, by walking; learns the inode numbers. Returns a path of each inode."""
+        paths = {ROOT: ""}
+        pending = [("", ROOT)]
+        while pending:
+            path, number = pending.pop()
+            entries = self.listed(self.inodes[number], 1 + len(pending) % 3)
+            names = [name for name, _ in entries]
+            expected = world.names[number]
+            if sorted(names) != sorted(expected):
+                found.append(f"/{path} has {sorted(names)}, not {sorted(expected)}")
+                continue
+            for name, inode in entries:
+                child, below = expected[name], f"{path}/{name}".lstrip("/")
+                paths[child] = below
+                if self.inodes.setdefault(child, inode.ino) != inode.ino:
+                    found.append(f"{below}: another inode: {inode.ino}, not {self.inodes[child]}")
+                looked_up = self.volume.lookup(self.inodes[number], name.encode())
+                if looked_up != inode:
+                    found.append(f"{below}: lookup and listing differ: {looked_up} and {inode}")
+                if child in world.names:
+                    pending.append((below, child))
+                    if self.volume.parent_of(inode.ino) != self.inodes[number]:
+                        found.append(f"{below}: another parent")
+        return paths
+
+    async def _content(self, ino: int, slot: int | None) -> bytes:
+        if slot is not None:
+            return bytes(await self.volume.read(self.slots[slot], 0, READ_BYTES))
+        before = self.volume.core.database.sequence
+        handle = await self.volume.open(ino, os.O_RDONLY)
+        data = bytes(await self.volume.read(handle, 0, READ_BYTES))
+        await self.volume.release(handle)
+        assert self.volume.core.database.sequence == before, "reading a file changed it"
+        return data
+
+    async def past_differences(self, reference: Reference, sequence: int) -> list[str]:
+        """How the volume's past is not the model's at `sequence`."""
+        view, names = self.volume.at(sequence), reference.moments[sequence].names
+        nodes = reference.world.nodes
+        found: list[str] = []
+        pending = [("", ROOT)]
+        while pending:
+            path, number = pending.pop()
+            where = f"at {sequence}, /{path}"
+            node, ino = nodes[number], self.inodes[number]
+            state, expected = node.state_at(sequence), node.content_at(sequence)
+            found += _compare(
+                where, node, state, len(expected), view.getattr(ino), view.xattrs(ino)
+            )
+            if node.is_file:
+                data = bytes(await view.read(ino, 0, READ_BYTES))
+                found += _compare_content(where, expected, data)
+            if number in names:
+                found += self._compare_past_names(view, where, number, names[number])
+                pending += [(f"{path}/{name}".lstrip("/"), n) for name, n in names[number].items()]
+        return found
+
+    def _compare_past_names(
+        self, view: View, where: str, number: int, names: dict[str, int]
+    ) -> list[str]:
+        ino = self.inodes[number]
+        listed = {name.decode(): inode.ino for name, inode in view.list_directory(ino)}
+        expected = {name: self.inodes[child] for name, child in names.items()}
+        if listed != expected:
+            return [f"{where} has {listed}, not {expected}"]
+        looked_up = {name: view.lookup(ino, name.encode()).ino for name in names}
+        return [] if looked_up == expected else [f"{where}: lookup finds {looked_up}"]
+
+
+def _compare(
+    where: str, node: Node, state: State, size: int, inode: Inode, xattrs: dict[bytes, bytes]
+) -> list[str]:
+    """Attributes; times to the tick, because a change may take some nanoseconds of its own."""
+    expected: dict[str, object] = state._asdict()
+    expected["xattrs"] = dict(state.xattrs)
+    actual: dict[str, object] = {
+        "mode": inode.mode,
+        "uid": inode.uid,
+        "gid": inode.gid,
+        "nlink": inode.nlink,
+        "xattrs": xattrs,
+    }
+    for name in ("atime", "mtime", "ctime"):
+        expected[name] = ticks_of(getattr(state, name))
+        actual[name] = ticks_of(getattr(inode, f"{name}_ns"))
+    if node.is_file:
+        expected["size"], actual["size"] = size, inode.size
+    expected["rdev"], actual["rdev"] = node.rdev, inode.rdev
+    return [
+        f"{where}: {name} is {actual[name]}, not {expected[name]}"
+        for name in actual
+        if actual[name] != expected[name]
+    ]
+
+
+def _compare_content(where: str, expected: bytes, actual: bytes) -> list[str]:
+    if expected == actual:
+        return []
+    pairs = enumerate(zip(expected, actual, strict=False))
+    first = next((at for at, (a, b) in pairs if a != b), min(len(expected), len(actual)))
+    return [
+        f"{where}: {len(actual)} bytes, not {len(expected)}; the first difference is at {first}: "
+        f"{actual[first : first + 16]!r}, not {expected[first : first + 16]!r}"
+    ]
