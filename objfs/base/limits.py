@@ -53,7 +53,7 @@ CLOCK_JUMPS_KEPT_MAX = 16
 
 # --- The volume -----------------------------------------------------------------------------------
 DIRTY_BYTES_MAX = 128 * MIB  # all unwritten data together; beyond it writers wait
-DIRTY_SECONDS_MAX = 5.0
+DIRTY_SECONDS_MAX = 0.5  # the kernel gathers before us; sync(2) reaches us as writes only
 SYNC_SECONDS_MAX = 1.0
 SEAL_OPEN_SECONDS = 900.0
 BLOCK_CACHE_BYTES = 64 * MIB

@@ -69,7 +69,7 @@ class Background:
     async def _syncs(self) -> None:
         while True:
             await self._core.active.wait()
-            await trio.sleep(self._core.settings.sync_seconds)
+            await trio.sleep(self._core.settings.sync_seconds / 2)
             await self.sync()
 
     async def sync(self) -> None:
