@@ -47,7 +47,8 @@ class _Contents:
         self.pending.append((length, None))
 
     def sync(self) -> None:
-        self.synced = bytes(self.written)
+        """Apply what is pending, and only that: what was dropped is gone for good."""
+        self.synced = self.left(everything_survives)
         self.pending.clear()
 
     def left(self, survives: Survives) -> bytes:
@@ -164,6 +165,12 @@ class MemoryDevice:
     def files(self) -> dict[str, bytes]:
         """Everything as it reads now."""
         return {name: bytes(contents.written) for name, contents in self._names.items()}
+
+    def drop_unsynced(self) -> None:
+        """What a failed fsync may do on Linux: everything unsynced reads as it was written, counts
+        as clean, is written by no later sync, and is not on the medium."""
+        for contents in self._names.values():
+            contents.pending.clear()
 
     def after_power_cut(self, survives: Survives = nothing_survives) -> "MemoryDevice":
         """A new device with what this one's medium holds. The old one is not changed."""
