@@ -30,6 +30,7 @@ from objfs.base.errors import IndexFailed
 from objfs.base.limits import INDEX_CACHED_ROWS_MAX, INDEX_WAL_BYTES_MAX
 from objfs.meta.engine import Applied, Backup, Changed
 from objfs.meta.sqlite_file import (
+    BUSY_MILLISECONDS,
     FILE_NAME,
     WAL_SUFFIX,
     copy_index,
@@ -269,8 +270,15 @@ class SqliteEngine:
             self._execute("COMMIT")
             self._active = False
         if self._fold_wanted:
-            self._fold_wanted = False
-            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._cut_wal()
+
+    def _cut_wal(self) -> None:
+        """Start the WAL anew. The thread has folded all but its end; if somebody reads, this does
+        nothing and the next `checkpoint_wal` asks again: the loop never waits."""
+        self._fold_wanted = False
+        self._execute("PRAGMA busy_timeout = 0")
+        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
 
     def _write_state(self) -> None:
         assert self.applied is not None

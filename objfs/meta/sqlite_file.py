@@ -31,6 +31,7 @@ WAL_SUFFIX = "-wal"
 _COPY_SUFFIX = ".copy"
 _LOADING_SUFFIX = ".loading"
 _STATEMENTS_CACHED = 512
+BUSY_MILLISECONDS = 10_000  # nobody else writes: waits only for a process that is just ending
 
 _STATE = (
     "CREATE TABLE objfs_state (id INTEGER PRIMARY KEY CHECK (id = 0), store_id BLOB NOT NULL, "
@@ -176,21 +177,32 @@ def _create(path: Path, store_id: bytes) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _configured(path)
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in schema():
-            connection.execute(statement)
-        connection.execute("INSERT INTO objfs_state VALUES (0, ?, 0, x'')", (store_id,))
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {INDEX_VERSION}")
-        connection.execute("COMMIT")
+        try:
+            _fill(connection, store_id)
+        except BaseException:
+            connection.close()
+            raise
     except (sqlite3.Error, OSError) as error:
         raise index_failed(path, error) from error
     return connection
 
 
+def _fill(connection: sqlite3.Connection, store_id: bytes) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in schema():
+        connection.execute(statement)
+    connection.execute("INSERT INTO objfs_state VALUES (0, ?, 0, x'')", (store_id,))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {INDEX_VERSION}")
+    connection.execute("COMMIT")
+
+
 def _configured(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path, isolation_level=None, cached_statements=_STATEMENTS_CACHED, timeout=10.0
+        path,
+        isolation_level=None,
+        cached_statements=_STATEMENTS_CACHED,
+        timeout=BUSY_MILLISECONDS / 1000,
     )
     try:
         connection.execute("PRAGMA journal_mode = WAL")
