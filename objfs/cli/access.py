@@ -11,9 +11,10 @@ from objfs.base.errors import StoreHeld
 from objfs.base.limits import STORE_HELD_POLL_SECONDS, STORE_HELD_SECONDS_MAX
 from objfs.cli import control_client
 from objfs.cli.control_client import ControlClient
-from objfs.cli.opening import StoreLock, open_store, take_lock
+from objfs.cli.opening import open_store, take_lock
 from objfs.cli.store_directory import StoreDirectory
 from objfs.maint import commands
+from objfs.store.lock import StoreLock
 from objfs.volume.volume import Volume
 
 T = TypeVar("T")

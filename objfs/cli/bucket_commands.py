@@ -1,6 +1,7 @@
 """`objfs bucket create|list|set|delete`."""
 
 import os
+import re
 
 import click
 
@@ -11,7 +12,25 @@ from objfs.cli.version_commands import local_time
 
 VERSIONING = ("on", "suspended", "off")
 
-versioning_type = click.Choice(VERSIONING)
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 500, 20M, 1.5G; the letters count in steps of 1024."""
+
+    name = "SIZE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", str(value).upper())
+        if found is None:
+            self.fail(f"{value!r} is no size; write bytes, or 20M, 1.5G", param, ctx)
+        return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
+
+
+versioning_option = click.option("--versioning", type=click.Choice(VERSIONING))
+quota_option = click.option(
+    "--quota", type=Size(), help="Bytes that it may hold, old versions included; 0: no limit."
+)
 
 
 @click.group()
@@ -22,14 +41,16 @@ def bucket() -> None:
 @bucket.command("create")
 @click.argument("store")
 @click.argument("name")
-@click.option("--versioning", type=versioning_type, default="on", show_default=True)
-def create(store: str, name: str, versioning: str) -> None:
+@versioning_option
+@quota_option
+def create(store: str, name: str, versioning: str | None, quota: int | None) -> None:
     """Make the bucket NAME in STORE. Its root directory belongs to you."""
     run_command(
         store_of(store),
         "bucket_create",
         name=name,
-        versioning=versioning,
+        versioning=versioning or "on",
+        quota_bytes=quota or 0,
         uid=os.getuid(),
         gid=os.getgid(),
     )
@@ -46,7 +67,7 @@ def list_(store: str, as_json: bool) -> None:
         print_json(answer)
         return
     print_table(
-        ("BUCKET", "CREATED", "VERSIONING", ">FILES", ">SIZE", ">OLD VERSIONS"),
+        ("BUCKET", "CREATED", "VERSIONING", ">FILES", ">SIZE", ">OLD VERSIONS", ">QUOTA"),
         (
             (
                 each["name"],
@@ -55,6 +76,7 @@ def list_(store: str, as_json: bool) -> None:
                 each.get("objects", 0),
                 size_text(each.get("live_bytes", 0)),
                 size_text(each.get("past_bytes", 0)),
+                size_text(each["quota_bytes"]) if each["quota_bytes"] else "none",
             )
             for each in answer["buckets"]
         ),
@@ -64,11 +86,17 @@ def list_(store: str, as_json: bool) -> None:
 @bucket.command("set")
 @click.argument("store")
 @click.argument("name")
-@click.option("--versioning", type=versioning_type, required=True)
-def set_(store: str, name: str, versioning: str) -> None:
+@versioning_option
+@quota_option
+def set_(store: str, name: str, versioning: str | None, quota: int | None) -> None:
     """Change the rules of the bucket NAME."""
-    run_command(store_of(store), "bucket_set", name=name, versioning=versioning)
-    click.echo(f"bucket {name}: versioning is {versioning}")
+    if versioning is None and quota is None:
+        raise click.UsageError("say what to set: --versioning or --quota")
+    rules = run_command(
+        store_of(store), "bucket_set", name=name, versioning=versioning, quota_bytes=quota
+    )
+    limit = size_text(rules["quota_bytes"]) if rules["quota_bytes"] else "none"
+    click.echo(f"bucket {name}: versioning {rules['versioning']}, quota {limit}")
 
 
 @bucket.command("delete")

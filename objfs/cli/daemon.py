@@ -39,6 +39,7 @@ class LogFile(RotatingFileHandler):
 
     def take_standard_streams(self) -> None:
         """What is printed past the logging, by libraries and by a crash, lands here too."""
+        assert self.stream is not None
         os.dup2(self.stream.fileno(), sys.stdout.fileno())
         os.dup2(self.stream.fileno(), sys.stderr.fileno())
 

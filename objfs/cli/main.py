@@ -71,10 +71,11 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="surrogateescape")
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(run_command_line(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def run_command_line(arguments: list[str]) -> int:
+    """The exit status; what went wrong is on standard error."""
     try:
         status = cli.main(
             arguments, prog_name="objfs", standalone_mode=False, complete_var=COMPLETE_VARIABLE

@@ -1,5 +1,5 @@
-"""Whether a directory can be mounted on: checked before anything is opened, with a message that says
-what to do. Never touches a mount that may be dead."""
+"""Whether a directory can be mounted on: checked before anything is opened. A message says what to
+do. Never touches a mount that may be dead."""
 
 import errno
 import os

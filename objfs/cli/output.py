@@ -36,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    console().print(table)
+    _print(table)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -46,7 +46,16 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     table.add_column()
     for name, value in facts:
         table.add_row(Text(name), Text(str(value)))
-    console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Without the blanks that fill the last column."""
+    on = console()
+    with on.capture() as captured:
+        on.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def size_text(count: float) -> str:
@@ -72,6 +81,9 @@ class Bar:
 
     def advance(self, amount: int) -> None:
         self._progress.advance(self._task, amount)
+
+    def update(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from objfs.cli.store_directory import (
 )
 from objfs.cli.targets import store_of
 from objfs.maint import commands, inspection
+from objfs.store.inspect import SegmentReport, inspect_segment
 from objfs.volume.volume import Volume
 
 DAMAGED = 1  # exit status
@@ -171,54 +172,54 @@ def _read_or_describe(store: Path) -> StoreDirectory:
 @click.pass_context
 def inspect(context: click.Context, segment: Path, records: bool, as_json: bool) -> None:
     """Show what a segment file holds and verify all of it. Exit status 1 for damage."""
-    found, file = inspection.open_segment(segment)
-    kept = []
-    with progress_bar(segment.name, found.size) as bar:
-        for record in inspection.walk(found, file):
-            bar.advance(record.length)
-            if records:
-                kept.append(record)
+    if not segment.is_file():
+        raise NotFound(f"{segment}: there is no such file")
+    report = inspect_segment(segment)
+    form = inspection.report_form(report, records)
     if as_json:
-        form = found.form()
-        print_json(form | {"entries": [record.form() for record in kept]} if records else form)
+        print_json(form)
     else:
-        _print_inspection(found, kept)
-    if found.damage:
+        if records:
+            _print_records(report)
+        _print_report(form)
+    if form["damaged"]:
         context.exit(DAMAGED)
 
 
-def _print_inspection(found: inspection.Inspection, kept: list[inspection.Record]) -> None:
-    if kept:
-        print_table(
-            (">OFFSET", ">BYTES", "KIND", "CODEC", ">RAW", "OWNER", ""),
+def _print_records(report: SegmentReport) -> None:
+    print_table(
+        (">OFFSET", ">BYTES", "KIND", "CODEC", ">RAW", "OWNER", ""),
+        (
             (
-                (
-                    record.offset,
-                    record.length,
-                    record.kind,
-                    record.codec,
-                    record.raw,
-                    record.owner,
-                    "" if record.intact else "DAMAGED",
-                )
-                for record in kept
-            ),
-        )
-        click.echo()
-    counts = [f"{count} {kind}" for kind, count in sorted(found.records.items())]
+                record.offset,
+                record.length,
+                record.kind.name,
+                record.codec.name.lower(),
+                record.raw,
+                inspection.owner_text(record),
+                "" if record.verified else "DAMAGED",
+            )
+            for record in report.records
+        ),
+    )
+    click.echo()
+
+
+def _print_report(form: dict[str, Any]) -> None:
+    counts = [f"{count} {kind}" for kind, count in sorted(form["records"].items())]
+    created = form["created_ns"]
     print_facts(
         [
-            ("segment", f"{found.header.id:016x} ({found.header.kind.name.lower()})"),
-            ("store", found.header.store.hex()),
-            ("epoch", found.header.epoch),
-            ("created", commands.time_text(found.header.created_ns)),
-            ("state", "sealed" if found.sealed else "not sealed"),
-            ("bytes", found.size),
+            ("segment", f"{form['segment']} ({form['kind']})" if form["segment"] else "unreadable"),
+            ("store", form["store"]),
+            ("epoch", form["epoch"]),
+            ("created", commands.time_text(created) if created else None),
+            ("sealed", "yes" if form["sealed"] else "no"),
+            ("bytes", form["bytes"]),
             ("records", ", ".join(counts) or "none"),
-            ("sequence", f"{found.first_sequence} to {found.last_sequence}"),
-            ("torn tail", f"{found.torn_bytes} bytes"),
-            ("damage", "none" if not found.damage else ""),
-            *(("", f"offset {each['offset']}: {each['what']}") for each in found.damage),
+            ("sequences", f"{form['first_sequence']} to {form['last_sequence']}"),
+            ("damaged", "yes" if form["damaged"] else "no"),
+            *(("", problem) for problem in form["problems"]),
         ]
     )
 

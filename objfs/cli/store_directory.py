@@ -4,6 +4,7 @@
     segments/      the log                         the only thing that must survive
     index/         the SQLite index                can be rebuilt
     lock           held by the owning process
+    reserve        room for deleting on a full disk
     control.sock   where the owner takes commands
     log/           messages of the background process
 
@@ -30,7 +31,7 @@ DESCRIPTION = "objfs.toml"
 SEGMENTS = "segments"
 INDEX = "index"
 LOCK = "lock"
-CONTROL_SOCKET = "control.sock"
+RESERVE = "reserve"
 LOG = "log"
 
 COMPRESSION_LEVEL_MAX = 22  # zstd's
@@ -56,6 +57,10 @@ class StoreDirectory(msgspec.Struct, frozen=True):
         return self.path / LOCK
 
     @property
+    def reserve(self) -> Path:
+        return self.path / RESERVE
+
+    @property
     def log(self) -> Path:
         return self.path / LOG
 
@@ -65,8 +70,10 @@ class StoreDirectory(msgspec.Struct, frozen=True):
 
 def is_store(path: bytes | str | Path) -> bool:
     """Whether this looks like a store, a damaged one included."""
-    directory = Path(os.fsdecode(path))
-    return (directory / DESCRIPTION).is_file() or (directory / SEGMENTS).is_dir()
+    directory = os.fsdecode(path)
+    # Unlike those of Path, these say no to a name that the system does not take.
+    is_described = os.path.isfile(os.path.join(directory, DESCRIPTION))
+    return is_described or os.path.isdir(os.path.join(directory, SEGMENTS))
 
 
 def read_store(path: Path) -> StoreDirectory:

@@ -46,6 +46,7 @@ def _bucket_form(bucket: Bucket) -> dict[str, object]:
         "name": bucket.name,
         "created": time_text(bucket.created_ns),
         "versioning": bucket.versioning,
+        "quota_bytes": bucket.quota_bytes,
     }
 
 
@@ -59,15 +60,26 @@ async def bucket_list(volume: Volume) -> dict[str, object]:
 
 
 async def bucket_create(
-    volume: Volume, name: str, versioning: str = "on", uid: int = 0, gid: int = 0
+    volume: Volume,
+    name: str,
+    versioning: str = "on",
+    quota_bytes: int = 0,
+    uid: int = 0,
+    gid: int = 0,
 ) -> dict[str, object]:
     """The bucket's root directory belongs to `uid` and `gid`."""
-    return _bucket_form(volume.create_bucket(name, versioning=versioning, uid=uid, gid=gid))
+    made = volume.create_bucket(
+        name, versioning=versioning, quota_bytes=quota_bytes, uid=uid, gid=gid
+    )
+    return _bucket_form(made)
 
 
-async def bucket_set(volume: Volume, name: str, versioning: str | None = None) -> dict[str, object]:
+async def bucket_set(
+    volume: Volume, name: str, versioning: str | None = None, quota_bytes: int | None = None
+) -> dict[str, object]:
     """Changes the rules that are given."""
-    return _bucket_form(volume.set_bucket(name, versioning=versioning))
+    changed = volume.set_bucket(name, versioning=versioning, quota_bytes=quota_bytes)
+    return _bucket_form(changed)
 
 
 async def bucket_delete(volume: Volume, name: str, force: bool = False) -> dict[str, object]:

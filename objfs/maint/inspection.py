@@ -1,166 +1,70 @@
-"""Looks into segment files as they lie on the disk, with no store, index or lock. Reads only.
+"""Segment files as they lie on the disk, for people and programs: no store is opened."""
 
-Used by `objfs inspect`, and by `objfs rebuild` to find out which store a directory was.
-"""
-
+import uuid
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from objfs.base.errors import ForeignSegment, NotAStore, NotFound
-from objfs.store.catalog import read_summary
-from objfs.store.device import DeviceFile
-from objfs.store.format import (
-    SEGMENT_HEADER_BYTES,
-    TRAILER_BYTES,
-    Codec,
-    RecordKind,
-)
-from objfs.store.posix import PosixDevice
-from objfs.store.record import RecordHeader
-from objfs.store.scan import Scanned, scan
-from objfs.store.segment import SegmentHeader, decode_segment_header, parse_segment_name
-
-CHUNK_BYTES = 1 << 20
+from objfs.base.errors import ForeignSegment, NotAStore
+from objfs.store.format import SEGMENT_HEADER_BYTES, RecordKind
+from objfs.store.inspect import InspectedRecord, SegmentReport
+from objfs.store.segment import decode_segment_header, parse_segment_name
 
 
-class Record:
-    """One record as `objfs inspect --records` shows it."""
-
-    def __init__(self, found: Scanned, header: RecordHeader) -> None:
-        self.offset = found.offset
-        self.length = found.length
-        self.intact = found.intact
-        self.kind = RecordKind(header.kind).name
-        self.codec = Codec(header.codec).name.lower()
-        self.raw = header.raw
-        self.owner = describe_owner(header)
-
-    def form(self) -> dict[str, object]:
-        return dict(vars(self))
-
-
-def describe_owner(header: RecordHeader) -> str:
-    """What the two owner fields mean."""
-    match header.kind:
+def owner_text(record: InspectedRecord) -> str:
+    """What a record's two owner fields mean."""
+    match record.kind:
         case RecordKind.DATA:
-            return f"content {header.owner_a} at {header.owner_b}"
+            return f"content {record.owner_a} at {record.owner_b}"
         case RecordKind.META:
-            return f"sequence {header.owner_a}, synced through {header.owner_b}"
+            return f"sequence {record.owner_a}, synced through {record.owner_b}"
         case RecordKind.CHECKPOINT:
-            part, total = header.owner_b & 0xFFFFFFFF, header.owner_b >> 32
-            return f"through sequence {header.owner_a}, part {part}" + (
-                f" of {total}" * bool(total)
-            )
-        case _:
-            return f"{header.owner_a} records"
+            part, total = record.owner_b & 0xFFFFFFFF, record.owner_b >> 32
+            return f"through {record.owner_a}, part {part}" + f" of {total}" * bool(total)
+        case RecordKind.FOOTER:
+            return f"{record.owner_a} records"
 
 
-@dataclass(slots=True)
-class Inspection:
-    """What a walk over a segment found; complete when the walk ended."""
-
-    path: str
-    header: SegmentHeader
-    size: int
-    sealed: bool
-    records: Counter[str] = field(default_factory=Counter)
-    stored_bytes: Counter[str] = field(default_factory=Counter)
-    first_sequence: int = 0
-    last_sequence: int = 0
-    unused_bytes: int = 0  # zeros after the last record
-    torn_bytes: int = 0  # of an unsealed segment, after its last record
-    damage: list[dict[str, object]] = field(default_factory=list)
-
-    def count(self, found: Scanned, header: RecordHeader) -> Record:
-        record = Record(found, header)
-        self.records[record.kind] += 1
-        self.stored_bytes[record.kind] += header.length
-        if header.kind == RecordKind.META:
-            self.first_sequence = self.first_sequence or header.owner_a
-            self.last_sequence = header.owner_a
-        if not found.intact:
-            self.damage.append(
-                {
-                    "offset": found.offset,
-                    "length": found.length,
-                    "what": f"the payload of {record.kind}, {record.owner}, does not verify",
-                }
-            )
-        return record
-
-    def form(self) -> dict[str, object]:
-        """The stable JSON form."""
-        return {
-            "file": self.path,
-            "segment": f"{self.header.id:016x}",
-            "kind": self.header.kind.name.lower(),
-            "store": self.header.store.hex(),
-            "epoch": self.header.epoch,
-            "created_ns": self.header.created_ns,
-            "bytes": self.size,
-            "sealed": self.sealed,
-            "records": dict(self.records),
-            "stored_bytes": dict(self.stored_bytes),
-            "first_sequence": self.first_sequence,
-            "last_sequence": self.last_sequence,
-            "unused_bytes": self.unused_bytes,
-            "torn_bytes": self.torn_bytes,
-            "damage": self.damage,
-        }
+def is_damaged(report: SegmentReport) -> bool:
+    """An unsealed segment may end in what was just being written: no damage."""
+    if report.header is None or not all(record.verified for record in report.records):
+        return True
+    return report.footer is not None and bool(report.problems)
 
 
-def open_segment(path: Path) -> tuple[Inspection, DeviceFile]:
-    """Reads the header. NotFound, NotAStore when the file is no segment, NewerFormat."""
-    if not path.is_file():
-        raise NotFound(f"{path}: there is no such file")
-    file = PosixDevice(path.parent).open(path.name, False)
-    header = decode_segment_header(file.read(0, SEGMENT_HEADER_BYTES))
-    if header is None:
-        raise NotAStore(f"{path}: this is no segment of objfs, or its header is damaged")
-    size = file.size()
-    sealed = read_summary(file, header, size) is not None
-    return Inspection(str(path), header, size, sealed), file
+def report_form(report: SegmentReport, records: bool) -> dict[str, object]:
+    """The stable JSON form."""
+    header = report.header
+    sequences = [each.owner_a for each in report.records if each.kind == RecordKind.META]
+    form: dict[str, object] = {
+        "file": str(report.path),
+        "bytes": report.size,
+        "segment": f"{header.id:016x}" if header else None,
+        "kind": header.kind.name.lower() if header else None,
+        "store": str(uuid.UUID(bytes=header.store)) if header else None,
+        "epoch": header.epoch if header else None,
+        "created_ns": header.created_ns if header else None,
+        "sealed": report.footer is not None,
+        "records": dict(Counter(each.kind.name for each in report.records)),
+        "first_sequence": min(sequences, default=0),
+        "last_sequence": max(sequences, default=0),
+        "damaged": is_damaged(report),
+        "problems": report.problems,
+    }
+    if records:
+        form["entries"] = [_record_form(record) for record in report.records]
+    return form
 
 
-def walk(inspection: Inspection, file: DeviceFile) -> Iterator[Record]:
-    """Every record, verified; the inspection is complete at the end."""
-    header = inspection.header
-    last: Scanned | None = None
-    end = SEGMENT_HEADER_BYTES
-    for found in scan(file, header.seed, inspection.size, lambda _: True):
-        if last is not None:  # a gap with records after it is no tail
-            _note_damage(inspection, last)
-        last = found if found.header is None else None
-        if found.header is not None:
-            end = found.end
-            yield inspection.count(found, found.header)
-    if last is not None:
-        _note_tail(inspection, file, last.offset)
-    elif inspection.sealed and end + TRAILER_BYTES < inspection.size:
-        _note_damage(inspection, Scanned(end, inspection.size - end, None, False))
-
-
-def _note_damage(inspection: Inspection, gap: Scanned) -> None:
-    inspection.damage.append(
-        {"offset": gap.offset, "length": gap.length, "what": "these bytes hold no record"}
-    )
-
-
-def _note_tail(inspection: Inspection, file: DeviceFile, start: int) -> None:
-    length = inspection.size - start
-    if inspection.sealed:
-        _note_damage(inspection, Scanned(start, length, None, False))
-    elif all(not any(chunk) for chunk in _chunks(file, start, inspection.size)):
-        inspection.unused_bytes = length
-    else:
-        inspection.torn_bytes = length
-
-
-def _chunks(file: DeviceFile, start: int, end: int) -> Iterator[bytes]:
-    for offset in range(start, end, CHUNK_BYTES):
-        yield file.read(offset, min(CHUNK_BYTES, end - offset))
+def _record_form(record: InspectedRecord) -> dict[str, object]:
+    return {
+        "offset": record.offset,
+        "length": record.length,
+        "kind": record.kind.name,
+        "codec": record.codec.name.lower(),
+        "raw": record.raw,
+        "owner": owner_text(record),
+        "verified": record.verified,
+    }
 
 
 def store_of_segments(directory: Path) -> bytes:

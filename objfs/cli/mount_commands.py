@@ -1,0 +1,71 @@
+"""`objfs mount` and `umount`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from objfs.base.errors import InvalidRequest
+from objfs.cli.daemon import in_background, log_to_stderr, name_process
+from objfs.cli.mount_options import parse_options
+from objfs.cli.mount_point import prepare_mount_point
+from objfs.cli.mountinfo import ALL_BUCKETS
+from objfs.cli.mounting import MountPlan, serve_mount
+from objfs.cli.store_directory import read_store
+from objfs.cli.targets import parse_store_argument
+from objfs.cli.unmounting import unmount
+
+
+@click.command()
+@click.argument("store", metavar="STORE[:BUCKET[/PREFIX]]")
+@click.argument("mountpoint")
+@click.option("-f", "--foreground", is_flag=True, help="Stay, and log to standard error.")
+@click.option("--read-only", is_flag=True, help="Refuse changes.")
+@click.option("--allow-other", is_flag=True, help="Let other users in; modes decide what they may.")
+@click.option("--all-buckets", is_flag=True, help="Every bucket as a top-level directory.")
+@click.option("-o", "options", multiple=True, metavar="OPTIONS", help="As mount(8) takes them.")
+def mount(
+    store: str,
+    mountpoint: str,
+    foreground: bool,
+    read_only: bool,
+    allow_other: bool,
+    all_buckets: bool,
+    options: tuple[str, ...],
+) -> None:
+    """Mount STORE on the directory MOUNTPOINT.
+
+    Returns when the mount is usable; a process in the background serves it. Plain STORE mounts its
+    bucket `main`.
+    """
+    try:
+        parsed = parse_options(options, read_only, allow_other)
+    except InvalidRequest as error:
+        raise click.UsageError(str(error)) from error
+    source = parse_store_argument(store)
+    if all_buckets:
+        if source.encode() != source.store:
+            raise click.UsageError("--all-buckets goes with STORE alone, not with one bucket of it")
+        source = source._replace(bucket=ALL_BUCKETS)
+    directory = read_store(Path(os.fsdecode(source.store)))
+    point = prepare_mount_point(mountpoint, directory.path, parsed.nonempty)
+    plan = MountPlan(directory, source, point, parsed)
+    if foreground:
+        log_to_stderr()
+        name_process()
+        serve_mount(plan, lambda: None)
+    else:
+        in_background(directory.log, lambda ready: serve_mount(plan, ready))
+
+
+@click.command()
+@click.argument("mountpoint")
+@click.option(
+    "-l", "--lazy", is_flag=True, help="Detach a mount that is in use; it ends with its last user."
+)
+def umount(mountpoint: str, lazy: bool) -> None:
+    """Unmount MOUNTPOINT: returns when everything is durable and the process has gone.
+
+    Takes dead mounts away too.
+    """
+    click.echo(unmount(mountpoint, lazy))

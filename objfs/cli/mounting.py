@@ -1,0 +1,94 @@
+"""The process behind a mount: the volume, its background tasks, the control socket and the mount
+itself, started in this order and ended in the reverse one.
+
+    lock -> volume -> background tasks -> control socket -> mount -> ready
+    unmounted -> no more commands -> volume closed -> who waits is told -> lock
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import trio
+
+from objfs.base.errors import Busy, MountError, ObjfsError
+from objfs.cli.access import run
+from objfs.cli.mount_options import MountOptions
+from objfs.cli.mountinfo import Source
+from objfs.cli.opening import construct, take_lock
+from objfs.cli.store_directory import StoreDirectory
+from objfs.maint import commands
+from objfs.maint.control import ControlServer
+from objfs.volume.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+
+class MountPlan(NamedTuple):
+    """What is to be mounted where."""
+
+    directory: StoreDirectory
+    source: Source
+    point: Path
+    options: MountOptions
+
+
+def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
+    """Serve until it is unmounted. `ready` is called when the mount is usable. StoreError and
+    NotFound before that; afterwards what kept the volume from closing well."""
+    with take_lock(plan.directory):
+        volume = construct(plan.directory, read_only=plan.options.read_only)
+        run(lambda: _serve(plan, volume, ready))
+    logger.info("unmounted %s", plan.point)
+
+
+async def _serve(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:
+    owner = _Owner(plan, volume)
+    server = ControlServer(plan.directory.path, owner.run)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        failure: ObjfsError | None = None
+        try:
+            async with trio.open_nursery() as background:
+                await background.start(volume.run)
+                await _mount(plan, volume, ready)
+                owner.closing = True
+                background.cancel_scope.cancel()
+        finally:
+            owner.closing = True
+            try:
+                await volume.close()
+            except ObjfsError as error:
+                failure = error
+            await server.finish(failure)
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+
+class _Owner:
+    """Runs other processes' commands on the volume, and says who it is."""
+
+    def __init__(self, plan: MountPlan, volume: Volume) -> None:
+        self._plan = plan
+        self._volume = volume
+        self.closing = False
+
+    async def run(self, command: str, arguments: dict[str, Any]) -> object:
+        if self.closing:
+            raise Busy(f"{self._plan.point} is being unmounted; try again in a moment")
+        result = await commands.run(self._volume, command, arguments)
+        if command == "status":
+            result["owner"] = {
+                "pid": os.getpid(),
+                "mountpoint": str(self._plan.point),
+                "source": os.fsdecode(self._plan.source.encode()),
+                "read_only": self._plan.options.read_only,
+            }
+        return result
+
+
+async def _mount(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:
+    raise MountError("not there yet")
