@@ -74,6 +74,18 @@ PREFETCH_WINDOWS_MAX = 4
 
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0
+BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change
+KERNEL_READ_AHEAD_BYTES = 4 * MIB
+FUSE_WORKERS_MAX = 64  # requests in progress at a time
+FUSE_WORKERS_IDLE_MAX = 4  # tasks kept for the next requests
+WORK_SECONDS_MAX = 200e-6  # of requests in a row, before other tasks of the loop run
+SPIN_SECONDS_MAX = 50e-6  # of polling for the next request, before the process sleeps
+RECENT_SECONDS = 2e-3  # traffic this recent is worth spinning for
+INVALIDATIONS_QUEUED_MAX = 65_536
+INODES_WITHOUT_XATTRS_MAX = 65_536  # remembered by the mount, for the question before each write
+READDIR_ENTRIES_MIN = 32  # asked of the volume for one answer to the kernel
+READDIR_ENTRIES_MAX = 4096
+UNMOUNT_GRACE_SECONDS = 1.0  # for the last users of a detached mount
 CONTROL_MESSAGE_BYTES_MAX = 16 * MIB
 CONTROL_CONNECTIONS_MAX = 64
 CONTROL_IDLE_SECONDS_MAX = 3600.0  # a reader of `objfs cat` may pause

@@ -1,0 +1,158 @@
+"""Two corrections to how pyfuse3 uses libfuse, in a few lines of C that stand between them.
+
+- **FUSE_CAP_DONT_MASK** is never asked for by pyfuse3, so the kernel cuts modes by the umask before
+  a directory's default ACL is looked at. The shim asks for it. It also declines
+  FUSE_CAP_HANDLE_KILLPRIV, which libfuse turns on unasked: then the kernel clears setuid and setgid
+  itself, knowing who writes, which a filesystem is not told.
+- **EAGAIN** from `fuse_session_receive_buf` (a request that was withdrawn because its client was
+  killed) ends pyfuse3's worker. The shim says EINTR, after which pyfuse3 goes on.
+
+The functions get between because the shim is loaded first, with its symbols visible to all. So
+`load` has to come before the first `import pyfuse3`; `objfs/fuse/__init__.py` sees to it. The shim
+is compiled when it is first needed, and kept under the hash of its source. Everything works without
+it, if less well: `Shim.granted` says what the kernel agreed to.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+# `fuse_session_new_versioned` is what programs built against libfuse 3.17 and later call.
+SOURCE = r"""
+#define _GNU_SOURCE
+#define FUSE_USE_VERSION 312
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+#include <fuse_lowlevel.h>
+#undef fuse_session_new
+
+typedef struct fuse_session *new_3(struct fuse_args *, const struct fuse_lowlevel_ops *, size_t,
+                                   void *);
+typedef struct fuse_session *new_317(struct fuse_args *, const struct fuse_lowlevel_ops *, size_t,
+                                     void *version, void *);
+typedef int receive(struct fuse_session *, struct fuse_buf *);
+
+int objfs_shim_granted = 0; /* 1: DONT_MASK, 2: the kernel clears setuid and setgid */
+static struct fuse_lowlevel_ops shimmed;
+static void (*next_init)(void *, struct fuse_conn_info *);
+
+static void init(void *userdata, struct fuse_conn_info *connection) {
+    objfs_shim_granted = 2;
+    connection->want &= ~FUSE_CAP_HANDLE_KILLPRIV;
+    if (connection->capable & FUSE_CAP_DONT_MASK) {
+        connection->want |= FUSE_CAP_DONT_MASK;
+        objfs_shim_granted |= 1;
+    }
+    if (next_init)
+        next_init(userdata, connection);
+}
+
+static const struct fuse_lowlevel_ops *shim(const struct fuse_lowlevel_ops *operations,
+                                            size_t size) {
+    memset(&shimmed, 0, sizeof shimmed);
+    memcpy(&shimmed, operations, size < sizeof shimmed ? size : sizeof shimmed);
+    next_init = shimmed.init;
+    shimmed.init = init;
+    return &shimmed;
+}
+
+struct fuse_session *fuse_session_new(struct fuse_args *arguments,
+                                      const struct fuse_lowlevel_ops *operations, size_t size,
+                                      void *userdata) {
+    new_3 *next = (new_3 *)dlsym(RTLD_NEXT, "fuse_session_new");
+    return next ? next(arguments, shim(operations, size), sizeof shimmed, userdata) : NULL;
+}
+
+struct fuse_session *fuse_session_new_versioned(struct fuse_args *arguments,
+                                                const struct fuse_lowlevel_ops *operations,
+                                                size_t size, void *version, void *userdata) {
+    new_317 *next = (new_317 *)dlsym(RTLD_NEXT, "fuse_session_new_versioned");
+    return next ? next(arguments, shim(operations, size), sizeof shimmed, version, userdata) : NULL;
+}
+
+int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buffer) {
+    static receive *next;
+    if (!next)
+        next = (receive *)dlsym(RTLD_NEXT, "fuse_session_receive_buf");
+    int result = next(session, buffer);
+    return result == -EAGAIN ? -EINTR : result;
+}
+"""
+
+DONT_MASK = 1
+KERNEL_KILLS = 2
+
+
+class Shim:
+    """The loaded shim, or that there is none."""
+
+    def __init__(self, library: ctypes.CDLL | None) -> None:
+        self._granted = None
+        if library is not None:
+            self._granted = ctypes.c_int.in_dll(library, "objfs_shim_granted")
+
+    @property
+    def granted(self) -> int:
+        """DONT_MASK and KERNEL_KILLS, as far as the kernel agreed to; 0 before a mount, and for
+        ever when the shim did not get between."""
+        return self._granted.value if self._granted else 0
+
+
+def load() -> Shim:
+    """Load the shim, compiled if need be. Without a compiler or libfuse's headers there is none."""
+    if "pyfuse3" in sys.modules:
+        logger.info("pyfuse3 was loaded first, so the shim is left out")
+        return Shim(None)
+    for directory in _directories():
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            path = compiled(directory)
+            return Shim(ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL))
+    logger.info("no shim could be compiled: default ACLs meet modes that the umask has cut already")
+    return Shim(None)
+
+
+def _directories() -> list[Path]:
+    """Where the compiled shim may lie: in the virtual environment, else in the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    places = [Path(cache) / "objfs"]
+    if sys.prefix != sys.base_prefix:
+        places.insert(0, Path(sys.prefix) / "lib" / "objfs")
+    return places
+
+
+def compiled(directory: Path) -> Path:
+    """The shim in `directory`, compiled if it is not there. OSError, CalledProcessError."""
+    digest = hashlib.sha256(SOURCE.encode()).hexdigest()[:16]
+    path = directory / f"shim-{digest}.so"
+    if not path.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory) as scratch:
+            built = Path(scratch) / path.name
+            _compile(built)
+            built.replace(path)  # whole or not at all: two processes may do this at a time
+    return path
+
+
+def _compile(target: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc") or "cc"
+    flags = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "fuse3"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    # The shim refers to libfuse by name only: without the flag the linker would leave it out.
+    command = [compiler, "-O2", "-shared", "-fPIC", "-x", "c", "-", "-o", str(target)]
+    subprocess.run(
+        [*command, "-Wl,--no-as-needed", *flags, "-ldl"],
+        check=True,
+        capture_output=True,
+        input=SOURCE.encode(),
+    )
