@@ -5,13 +5,13 @@ exactly the changes up to that one. Loading it and applying the METAs above it g
 again, row for row. The copy is made in a thread, and its parts may be read in any thread.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from objfs.base.ports import Threads
 from objfs.meta.database import Database
 
 
-async def checkpoint_parts(database: Database, threads: Threads) -> tuple[int, Iterator[bytes]]:
+async def checkpoint_parts(database: Database, threads: Threads) -> tuple[int, Generator[bytes]]:
     """The sequence that a new copy of the index covers, and its parts (CHECKPOINT_PART_BYTES each,
     the last one shorter): `await log.append_checkpoint(*await checkpoint_parts(...))`.
 

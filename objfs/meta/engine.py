@@ -12,7 +12,7 @@ The contract, which `tests/meta/test_engine_contract.py` runs on every engine:
   `failed` is set as well: it takes nothing more, and what it reads is no longer to be believed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from objfs.base.errors import IndexFailed
@@ -34,7 +34,7 @@ class Backup(NamedTuple):
     """A copy of the index as of `sequence`, in parts of at most CHECKPOINT_PART_BYTES."""
 
     sequence: int
-    parts: Iterator[bytes]
+    parts: Generator[bytes]
 
 
 class Engine(Protocol):
@@ -50,7 +50,8 @@ class Engine(Protocol):
 
     @property
     def discarded(self) -> str | None:
-        """Why the index found at opening was not used, None if it was (or there was none)."""
+        """Why the index found at opening was not used, None if it was (or there was none), and
+        after a reset."""
 
     def get(self, table: Table[R], *key: KeyValue) -> R | None:
         """The row with this full key."""

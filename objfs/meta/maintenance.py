@@ -44,17 +44,28 @@ async def open_reader(database: Database) -> AsyncIterator[Reader]:
     if not isinstance(engine, SqliteEngine):
         yield _DirectReader(database)
         return
+    failure: Exception | None = None
     async with open_loop():
-        uri = engine.path.absolute().as_uri() + "?mode=ro"
-        connection = aiosqlite.connect(uri, uri=True, isolation_level=None)
+        connection = _connection(engine)
         try:
-            await aio_as_trio(connection.__aenter__)()
+            with trio.CancelScope(shield=True):  # a thread that is starting cannot be left alone
+                await aio_as_trio(connection.__aenter__)()
             yield _SqliteReader(engine, connection)
         except sqlite3.Error as error:
-            raise index_failed(engine.path, error) from error
+            failure = index_failed(engine.path, error)
+        except Exception as error:  # raised below: the loop's nurseries would wrap it
+            failure = error
         finally:
             with trio.CancelScope(shield=True):  # the connection's thread must end
                 await aio_as_trio(connection.close)()
+    if failure is not None:
+        raise failure
+
+
+def _connection(engine: SqliteEngine) -> aiosqlite.Connection:
+    """One that only reads, with a thread of its own; not opened yet."""
+    uri = engine.path.absolute().as_uri() + "?mode=ro"
+    return aiosqlite.connect(uri, uri=True, isolation_level=None)
 
 
 class _SqliteReader:

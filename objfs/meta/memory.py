@@ -5,7 +5,7 @@ keeps nothing, for there is nowhere to keep it; a "crash" of this engine forgets
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -168,6 +168,6 @@ def _decode_rows(table: Table[R], raw: msgspec.Raw) -> list[R]:
     return cast("list[R]", decoded)
 
 
-def _parts(copy: bytes) -> Iterator[bytes]:
+def _parts(copy: bytes) -> Generator[bytes]:
     for start in range(0, len(copy), CHECKPOINT_PART_BYTES):
         yield copy[start : start + CHECKPOINT_PART_BYTES]

@@ -360,7 +360,7 @@ class SqliteEngine:
     def reset(self) -> None:
         self._connection.close()
         discard(self.path)
-        self.failed = None
+        self.failed = self.discarded = None
         self._open()
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ locks that this process holds on it (POSIX), SQLite's among them. stat is harmle
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -275,7 +275,7 @@ def _write_parts(path: Path, parts: Iterable[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def _read_parts(copy: Path) -> Iterator[bytes]:
+def _read_parts(copy: Path) -> Generator[bytes]:
     try:
         with copy.open("rb") as file:
             while part := file.read(CHECKPOINT_PART_BYTES):
