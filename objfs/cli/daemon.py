@@ -19,6 +19,7 @@ LOG_FILE = "objfs.log"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 PROCESS_NAME = "objfs"
 READY = b"ready"
+STDIN, STDOUT, STDERR = 0, 1, 2
 
 Work = Callable[[Callable[[], None]], None]
 
@@ -40,8 +41,8 @@ class LogFile(RotatingFileHandler):
     def take_standard_streams(self) -> None:
         """What is printed past the logging, by libraries and by a crash, lands here too."""
         assert self.stream is not None
-        os.dup2(self.stream.fileno(), sys.stdout.fileno())
-        os.dup2(self.stream.fileno(), sys.stderr.fileno())
+        os.dup2(self.stream.fileno(), STDOUT)
+        os.dup2(self.stream.fileno(), STDERR)
 
 
 def log_to_stderr() -> None:
@@ -84,9 +85,9 @@ def _be_the_child(log_directory: Path, work: Work, pipe: int) -> NoReturn:
         os.setsid()
         os.chdir("/")  # the directory it was started in may go away
         handler = LogFile(log_directory)
-        logging.basicConfig(level=logging.INFO, handlers=[handler])
+        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
         null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, sys.stdin.fileno())
+        os.dup2(null, STDIN)
         os.close(null)
         handler.take_standard_streams()
         name_process()

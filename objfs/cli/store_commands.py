@@ -11,9 +11,10 @@ from objfs.base.errors import NotFound
 from objfs.base.limits import MIB
 from objfs.base.settings import Settings
 from objfs.base.system import SystemClock, SystemRandomness
-from objfs.cli.access import run, run_command
+from objfs.cli import kernel, mountinfo
+from objfs.cli.access import reach, run, run_command
 from objfs.cli.bench import bench as measure
-from objfs.cli.mountinfo import MAIN_BUCKET
+from objfs.cli.mountinfo import FILESYSTEM, MAIN_BUCKET
 from objfs.cli.opening import open_store, take_lock
 from objfs.cli.output import (
     json_option,
@@ -106,7 +107,22 @@ def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
 @click.argument("store", metavar="STORE|MOUNTPOINT")
 def sync(store: str) -> None:
     """Return when everything written so far is durable."""
-    run_command(store_of(store), "sync")
+
+    async def main() -> None:
+        async with reach(store_of(store)) as access:
+            owner = (await access.call("status")).get("owner")
+            if owner is not None:
+                _hand_over(os.fsencode(owner["mountpoint"]))
+            await access.call("sync")
+
+    run(main)
+
+
+def _hand_over(point: bytes) -> None:
+    """What the kernel's write-back cache holds for the mount, if this process sees the mount."""
+    mount = mountinfo.mount_at(point, mountinfo.read_mounts())
+    if mount is not None and mount.filesystem == FILESYSTEM:
+        kernel.syncfs(point)
 
 
 @click.command()

@@ -4,7 +4,6 @@ A mount whose process died is detached; nothing is asked of it. Whether the proc
 store serves this mount, or another one, is learned from itself.
 """
 
-import ctypes
 import errno
 import os
 import select
@@ -13,14 +12,11 @@ import subprocess
 from pathlib import Path
 
 from objfs.base.errors import Busy, MountError, StoreError
-from objfs.cli import control_client, mountinfo
+from objfs.cli import control_client, kernel, mountinfo
 from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import FILESYSTEM, Mount
 from objfs.cli.store_directory import is_store
 from objfs.cli.targets import absolute
-
-MNT_DETACH = 2
-UMOUNT_NOFOLLOW = 8
 
 
 def objfs_mount_at(text: str) -> Mount:
@@ -85,7 +81,7 @@ def _unmount_and_wait(client: ControlClient, point: bytes, process: int) -> None
 def kernel_unmount(point: bytes, lazy: bool) -> None:
     """umount2(2), or fusermount3 where only that may. Busy, MountError."""
     if os.geteuid() == 0:
-        _umount2(point, MNT_DETACH if lazy else 0)
+        _umount2(point, lazy)
         return
     program = shutil.which("fusermount3")
     if program is None:
@@ -99,14 +95,14 @@ def kernel_unmount(point: bytes, lazy: bool) -> None:
         raise _busy(point) if "busy" in reason else MountError(reason)
 
 
-def _umount2(point: bytes, flags: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(point, flags | UMOUNT_NOFOLLOW) == 0:
-        return
-    number = ctypes.get_errno()
-    if number == errno.EBUSY:
-        raise _busy(point)
-    raise MountError(f"{os.fsdecode(point)}: it cannot be unmounted: {os.strerror(number)}")
+def _umount2(point: bytes, lazy: bool) -> None:
+    try:
+        kernel.umount2(point, lazy)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise _busy(point) from error
+        name = os.fsdecode(point)
+        raise MountError(f"{name}: it cannot be unmounted: {error.strerror}") from error
 
 
 def _busy(point: bytes) -> Busy:

@@ -96,3 +96,8 @@ def put(store: Path, name: bytes, *contents: bytes, bucket: str = "main") -> Non
 def empty_store(path: Path) -> StoreDirectory:
     """A store without any bucket."""
     return create_store(path, SystemClock(), SystemRandomness())
+
+
+def version_ids(objfs: CommandLine, path: object) -> list[str]:
+    """Newest first."""
+    return [entry["version_id"] for entry in objfs("versions", path, "--json").json["versions"]]
