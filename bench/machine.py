@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench.sizes import KIB
+from bench.sizes import KIB, MIB
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 EVERYTHING = "3\n"  # inodes that still hold pages survive dropping inodes alone
@@ -29,6 +29,18 @@ def drop_caches(seconds: float) -> None:
     forgets."""
     DROP_CACHES.write_text(EVERYTHING)
     time.sleep(seconds)
+
+
+def take_memory(directory: Path, length: int) -> None:
+    """Have free pages at hand. A virtual machine gives free memory back to its host and pays for
+    every page it takes again (a tenth of the speed of a write to the page cache): whoever comes
+    first would pay for all."""
+    path = directory / "pages"
+    chunk = bytes(MIB)
+    with path.open("wb", buffering=0) as file:
+        for _ in range(length // MIB):
+            file.write(chunk)
+    path.unlink()
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:

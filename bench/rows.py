@@ -18,7 +18,7 @@ PATIENCE = Floor(most=10.0)
 @dataclass(frozen=True)
 class Row:
     """One kind of work. `prepare` is not timed; where `cold`, all caches are dropped between
-    `prepare` and `measure`."""
+    `prepare` and `measure`. `large`: it moves as many bytes as memory is wanted for."""
 
     key: str
     title: str
@@ -26,6 +26,7 @@ class Row:
     measure: Callable[[Place], float | dict[str, float]]
     prepare: Callable[[Place], object] | None = None
     cold: bool = False
+    large: bool = False
 
 
 def _rate(unit: str, floor: Floor | None = None) -> tuple[Figure, ...]:
@@ -101,12 +102,14 @@ ROWS: tuple[Row, ...] = (
         "sequential write, fsync included",
         _rate("MiB/s", THROUGHPUT),
         work_data.write_random_bytes,
+        large=True,
     ),
     Row(
         "seq-write-text",
         "the same, compressible",
         _rate("MiB/s", THROUGHPUT),
         work_data.write_text,
+        large=True,
     ),
     Row(
         "seq-read-cold",
@@ -115,6 +118,7 @@ ROWS: tuple[Row, ...] = (
         work_data.read_cold,
         prepare=work_data.stream,
         cold=True,
+        large=True,
     ),
     Row(
         "seq-read",
@@ -122,6 +126,7 @@ ROWS: tuple[Row, ...] = (
         _rate("MiB/s", THROUGHPUT),
         work_data.read_warm,
         prepare=work_data.stream,
+        large=True,
     ),
     Row(
         "rand-read-cold",
@@ -137,6 +142,7 @@ ROWS: tuple[Row, ...] = (
         _rate("ops/s"),
         work_data.random_write,
         prepare=work_data.random_file,
+        large=True,
     ),
     Row("rsync", "rsync -a of a real tree", _rate("entries/s", METADATA), work_tree.rsync),
     Row(
@@ -166,6 +172,7 @@ ROWS: tuple[Row, ...] = (
         work_latency.latency,
         prepare=work_files.files,
         cold=True,
+        large=True,
     ),
 )
 

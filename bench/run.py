@@ -122,6 +122,8 @@ class Run:
             self._watch(column)
             column.forget()
             machine.drop_caches(place.sizes.settle_seconds)
+        sizes = place.sizes
+        machine.take_memory(self._base, 2 * sizes.stream_bytes if row.large else sizes.memory_bytes)
 
     def _place(self, row: Row, column: Column, number: int) -> Place:
         return Place(column.root, row.key, number, self._source, self._plan.sizes)

@@ -22,6 +22,7 @@ class Sizes:
     random_writes: int
     tree_entries: int
     latency_bytes: int
+    memory_bytes: int  # free pages to have at hand before a row over small files
     settle_seconds: float  # after caches were dropped: the filesystem hears of it asynchronously
 
     def space_bytes(self, rounds: int) -> int:
@@ -46,6 +47,7 @@ FULL = Sizes(
     random_writes=20_000,
     tree_entries=5_000,
     latency_bytes=2 * GIB,
+    memory_bytes=256 * MIB,
     settle_seconds=0.5,
 )
 
@@ -72,5 +74,6 @@ QUICK = Sizes(
     random_writes=2_000,
     tree_entries=500,
     latency_bytes=256 * MIB,
+    memory_bytes=32 * MIB,
     settle_seconds=0.1,
 )
