@@ -33,9 +33,7 @@ _row_decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
     table.id: msgspec.msgpack.Decoder(table.row) for table in TABLES
 }
 _key_decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
-    table.id: msgspec.msgpack.Decoder(
-        tuple[tuple(table.column_types[name] for name in table.key)]  # type: ignore[misc]
-    )
+    table.id: msgspec.msgpack.Decoder(tuple[table.key_types])  # type: ignore[name-defined]
     for table in TABLES
 }
 

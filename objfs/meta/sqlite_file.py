@@ -59,8 +59,7 @@ def schema() -> list[str]:
         columns = [f'"{c}" {_SQL_TYPES[table.column_types[c]]} NOT NULL' for c in table.columns]
         key = ", ".join(f'"{c}"' for c in table.key)
         # A single integer key is SQLite's own rowid; everything else is clustered by its key.
-        rowid = [table.column_types[c] for c in table.key] == [int]
-        form = "" if rowid else " WITHOUT ROWID"
+        form = "" if table.key_types == (int,) else " WITHOUT ROWID"
         statements.append(
             f'CREATE TABLE "{table.name}" ({", ".join(columns)}, "row" BLOB NOT NULL, '
             f"PRIMARY KEY ({key})){form}"

@@ -56,6 +56,7 @@ class Table(Generic[R]):
     columns: tuple[str, ...] = field(init=False)  # of the key, then what indexes need besides
     columns_of: Callable[[R], tuple[KeyValue, ...]] = field(init=False)
     column_types: dict[str, type] = field(init=False)
+    key_types: tuple[type, ...] = field(init=False)
     integers_of: Callable[[R], tuple[int, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Table(Generic[R]):
         put(self, "columns_of", _values_of(self.columns))
         hints = get_type_hints(self.row)
         put(self, "column_types", {name: hints[name] for name in self.columns})
+        put(self, "key_types", tuple(hints[name] for name in self.key))
         integers = tuple(name for name in self.columns if hints[name] is int)
         put(self, "integers_of", _values_of(integers))
 

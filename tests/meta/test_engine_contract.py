@@ -57,6 +57,17 @@ def test_what_was_applied_is_read_at_once(engine: AnyEngine) -> None:
     assert engine.applied == Applied(1, CHECKSUM)
 
 
+def test_many_rows_come_in_the_order_asked_for(engine: AnyEngine) -> None:
+    put(engine, *(inode(ino) for ino in range(0, 200, 2)))
+    engine.commit()
+    put(engine, inode(1), inode(2, size=2))
+    wanted = [150, 1, 7, *range(100), 2, 150, 1 << 63, -1]
+    found = engine.get_many(INODE, [(ino,) for ino in wanted])
+    assert found == [engine.get(INODE, ino) for ino in wanted]
+    assert [row is not None for row in found[:3]] == [True, True, False]
+    assert engine.get_many(INODE, []) == []
+
+
 def test_a_put_replaces_the_row_and_its_place_in_indexes(engine: AnyEngine) -> None:
     put(engine, dentry(1, b"a", 5, cookie=10))
     assert engine.scan(DENTRY, (5,), index="ino") == [dentry(1, b"a", 5, cookie=10)]
