@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from objfs.base.errors import DataLost, IndexFailed
-from objfs.base.limits import REPLAY_COMMIT_METAS
+from objfs.base.limits import INDEX_WAL_BYTES_MAX, REPLAY_COMMIT_METAS
 from objfs.base.ports import Clock
 from objfs.meta.change_record import decode_change
 from objfs.meta.database import CatchUp, Database, Journal
@@ -191,14 +191,19 @@ class _CatchingUp(Generic[C]):
             self._engine.apply(changes, meta.sequence, meta.checksum)
             done += 1
             if done % REPLAY_COMMIT_METAS == 0:
-                self._engine.commit()
-                if self._progress is not None:
-                    self._progress(meta.sequence - after, self._log.last_sequence - after)
+                self._keep(meta.sequence - after, self._log.last_sequence - after)
         missing += _gap(expected, self._log.last_sequence + 1, covered)
         if missing:
             logger.error("%d METAs are missing from the log and were passed over", missing)
         self._engine.commit()
         return _Replayed(done, missing, time_ns)
+
+    def _keep(self, done: int, total: int) -> None:
+        self._engine.commit()
+        if self._engine.wal_bytes() > INDEX_WAL_BYTES_MAX:
+            self._engine.checkpoint_wal()
+        if self._progress is not None:
+            self._progress(done, total)
 
     def _database(self, time_ns: int, outcome: CatchUp) -> Database:
         if not time_ns:

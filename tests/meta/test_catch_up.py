@@ -5,10 +5,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from objfs.base.errors import DataLost, IndexFailed, NewerFormat
 from objfs.base.limits import REPLAY_COMMIT_METAS
+from objfs.meta import replay
+from objfs.meta import sqlite as sqlite_module
 from objfs.meta.change_record import decode_change, encode_change
 from objfs.meta.database import CatchUp, Database
 from objfs.meta.engine import Changed, Engine
@@ -121,6 +123,22 @@ def test_replay_commits_in_batches(log: FakeLog, clock: FakeClock) -> None:
     catch_up(Counting(), log, clock, progress=lambda done, of: steps.append((done, of)))
     assert commits == [REPLAY_COMMIT_METAS, total]
     assert steps == [(REPLAY_COMMIT_METAS, total)]
+
+
+@pytest.mark.slow
+def test_replay_keeps_the_wal_short(
+    tmp_path: Path, log: FakeLog, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (replay, sqlite_module):
+        monkeypatch.setattr(name, "INDEX_WAL_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(replay, "REPLAY_COMMIT_METAS", 100)
+    for n in range(3000):
+        log.append_meta(encode_change(n + 1, [change_of(inode(n % 500, target=b"x" * 2000))]))
+    engine = sqlite_engine(tmp_path)
+    sizes = []
+    catch_up(engine, log, clock, progress=lambda done, of: sizes.append(engine.wal_bytes()))
+    assert max(sizes) < 3 << 20
+    engine.close()
 
 
 # --- Rebuilding ---------------------------------------------------------------------------------
@@ -444,7 +462,7 @@ def test_a_clock_that_went_back_over_a_day_is_seen_at_opening(
 def touch(database: Database) -> int:
     with database.change() as change:
         old = change.get(INODE, 5) or inode(5)
-        change.put(replace(old, size=old.size + 1))
+        change.put(structs.replace(old, size=old.size + 1))
     return change.time_ns
 
 
