@@ -4,9 +4,10 @@
 the segments) without a task switch, or says that it cannot. `read` waits for the device in threads.
 Data is verified by the store whenever it comes from a record.
 
-Prefetch: a handle that reads on where it left off, for the second time, gets the next windows read
-in threads before they are asked for. A window is used once and dropped; it holds logged bytes only,
-so it is of no use once the inode is written to (its generation tells).
+Prefetch: a handle that reads on where it left off, and meets bytes that are not in memory, gets the
+next windows read in threads before they are asked for. (While the kernel has the segments cached,
+reading them inline is faster than any thread.) A window is used once and dropped; it holds logged
+bytes only, so it is of no use once the inode is written to: its generation tells.
 """
 
 from bisect import bisect_right
@@ -25,6 +26,7 @@ from objfs.volume.extents import Span, spans
 from objfs.volume.handles import Handle, OpenInode, Prefetched
 
 _WINDOW_BYTES = 32 * limits.MIB
+_STREAK = 3  # reads in a row that make a handle sequential
 _offset_of = attrgetter("offset")
 
 
@@ -48,13 +50,16 @@ class Reader:
         size = min(size, opened.size - offset)
         if size <= 0:
             return b""
-        if self._core.spawn is not None:
-            self._look_ahead(handle, offset, size)
+        sequential = self._follow(handle, offset, size)
         if handle.ahead:
             window = self._from_ahead(handle, offset, size)
             if window is not None:
+                self._look_ahead(handle)
                 return window
-        return self._merge_nowait(opened, offset, size)
+        data = self._merge_nowait(opened, offset, size)
+        if data is None and sequential:
+            self._look_ahead(handle)
+        return data
 
     async def read(self, handle: Handle, offset: int, size: int) -> Buffer:
         """The same, waiting for the device. DataLost for what does not verify."""
@@ -153,25 +158,30 @@ class Reader:
 
     # --- prefetch --------------------------------------------------------------------------------
 
-    def _look_ahead(self, handle: Handle, offset: int, size: int) -> None:
-        """Notice a sequential read, and start reading the windows that follow."""
-        sequential = handle.next_offset - size <= offset <= handle.next_offset + size
-        handle.next_offset = max(offset + size, handle.next_offset if sequential else 0)
-        if not sequential or size < limits.CHECKSUM_BLOCK_BYTES:
+    def _follow(self, handle: Handle, offset: int, size: int) -> bool:
+        """Whether the handle reads sequentially, and large enough to be worth a thread."""
+        near = handle.next_offset - size <= offset <= handle.next_offset + size
+        if not near or size < limits.CHECKSUM_BLOCK_BYTES:
+            handle.next_offset = offset + size
             handle.streak = 0
             handle.ahead.clear()
-            return
+            return False
+        handle.next_offset = max(offset + size, handle.next_offset)
         handle.streak += 1
-        if handle.streak < 3:
+        return handle.streak >= _STREAK
+
+    def _look_ahead(self, handle: Handle) -> None:
+        """Start reading the windows after the place that a sequential read has come to."""
+        core, opened = self._core, handle.open_inode
+        spawn = core.spawn
+        if spawn is None or opened.changed:
             return
-        opened = handle.open_inode
         step = limits.PREFETCH_WINDOW_BYTES
-        for old in [start for start in handle.ahead if start + 2 * step <= offset]:
+        place = handle.next_offset
+        for old in [start for start in handle.ahead if start + 4 * step <= place]:
             del handle.ahead[old]
-        begin = handle.next_offset + step - handle.next_offset % step
-        count = min(limits.PREFETCH_WINDOWS_MAX, self._core.settings.read_ahead_bytes // step)
-        spawn = self._core.spawn
-        assert spawn is not None
+        begin = place + -place % step
+        count = min(limits.PREFETCH_WINDOWS_MAX, core.settings.read_ahead_bytes // step)
         for start in range(begin, min(begin + count * step, opened.size), step):
             if start not in handle.ahead and len(handle.ahead) < 2 * count:
                 window = handle.ahead[start] = Prefetched(opened.generation)
