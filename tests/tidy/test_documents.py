@@ -43,7 +43,7 @@ def path_complaints(path: str, text: str) -> list[str]:
         plain = named.rstrip("/.")
         if any(sign in plain for sign in "*{") or (ROOT / plain).exists():
             continue
-        if "." in plain.rsplit("/", 1)[-1] or plain.startswith(("scripts/", "docs/")):
+        if "." in plain.rsplit("/", 1)[-1] or plain.startswith("scripts/"):
             complaints.append(f"{path}: {named} does not exist")
     return complaints
 
