@@ -107,17 +107,17 @@ class Mounted(Column):
 
 
 class Nothing(Mounted):
-    """`bench.nothing_fs` in a process of its own; with `waiter`, on objfs's scheduler."""
+    """`bench.nothing_fs` or `bench.nothing_waiting` in a process of its own."""
 
     def __init__(self, name: str, base: Path, *, waiter: bool) -> None:
         super().__init__(name, base)
-        self._arguments = ["--waiter"] if waiter else []
+        self._module = "bench.nothing_waiting" if waiter else "bench.nothing_fs"
         self._process: subprocess.Popen[str] | None = None
 
     def mount(self) -> None:
         # A session of its own: ^C is for the bench, which then unmounts.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.nothing_fs", self.root, *self._arguments],
+            [sys.executable, "-m", self._module, self.root],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,

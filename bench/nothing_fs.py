@@ -75,6 +75,7 @@ class Nothing(pyfuse3.Operations):
     """The requests. File handles are inode numbers; directory handles are numbers of listings."""
 
     enable_writeback_cache = True
+    enable_acl = True
     supports_dot_lookup = False
 
     def __init__(self) -> None:
