@@ -163,10 +163,10 @@ def _read_summary(place: Place) -> SegmentIndex:
         raise lost(place.segment, place.offset, "no footer lies where the trailer points")
     if not head.header.blocks:
         return decode_summary(read_record(place)[1])
-    data = bytes(read_blocks(place, head, 0, 1)[0])
+    data = bytes(read_blocks(place, head, 0, 1))
     wanted = summary_bytes(data[:FOOTER_HEAD_BYTES])
     assert wanted % min(FOOTER_RUN_BYTES, FOOTER_PART_BYTES) == 0
     if wanted > len(data):
         blocks = (wanted + CHECKSUM_BLOCK_BYTES - 1) // CHECKSUM_BLOCK_BYTES
-        data = b"".join(read_blocks(place, head, 0, blocks))
+        data = bytes(read_blocks(place, head, 0, blocks))
     return decode_summary(data)

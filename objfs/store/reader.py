@@ -25,6 +25,7 @@ from objfs.store.placement import Placement
 from objfs.store.record import RecordHeader
 from objfs.store.verified import Head, Place, lost, read_blocks, read_head, read_record
 
+_RUN_BLOCKS = 4  # this many at once are a stream: they would only push others out of the cache
 _SINGLE_BYTES = RECORD_HEADER_BYTES + CHECKSUM_BLOCK_BYTES  # longest record without block sums
 
 _Key = tuple[int, int, int, int]  # segment, offset, hash32, block
@@ -35,6 +36,7 @@ class _Loaded(NamedTuple):
 
     head: Head | None
     blocks: dict[int, Buffer]
+    run: bytearray | None = None  # a long run of blocks in one piece, not to be cached
 
 
 class Reader:
@@ -170,7 +172,13 @@ class Reader:
         read = read_blocks(place, head, blocks.start, len(blocks), wait)
         if read is None:
             return None
-        return _Loaded(head, dict(zip(blocks, read, strict=True)))
+        if len(blocks) >= _RUN_BLOCKS:
+            return _Loaded(head, {blocks.start: read}, read)
+        if len(blocks) == 1:
+            return _Loaded(head, {blocks.start: read})
+        cuts = range(0, len(read), CHECKSUM_BLOCK_BYTES)
+        split = [read[at : at + CHECKSUM_BLOCK_BYTES] for at in cuts]
+        return _Loaded(head, dict(zip(blocks, split, strict=True)))
 
     def _load_single(
         self, place: Place, hash32: int, wait: bool, head: Head | None = None
@@ -195,9 +203,10 @@ class Reader:
         segment, offset, _ = location
         if loaded.head is not None:
             self._heads[segment, offset, hash32] = loaded.head
-        for index, block in loaded.blocks.items():
-            if len(block) <= self._blocks.maxsize:
-                self._blocks[segment, offset, hash32, index] = block
+        if loaded.run is None:
+            for index, block in loaded.blocks.items():
+                if len(block) <= self._blocks.maxsize:
+                    self._blocks[segment, offset, hash32, index] = block
         return _assemble(location, loaded.blocks, start, length)
 
 

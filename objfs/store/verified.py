@@ -80,30 +80,34 @@ def read_record(place: Place, wait: bool = True) -> tuple[RecordHeader, bytearra
 @overload
 def read_blocks(
     place: Place, head: Head, first: int, count: int, wait: Literal[True] = True
-) -> list[bytearray]: ...
+) -> bytearray: ...
 @overload
 def read_blocks(
     place: Place, head: Head, first: int, count: int, wait: bool
-) -> list[bytearray] | None: ...
+) -> bytearray | None: ...
 def read_blocks(
     place: Place, head: Head, first: int, count: int, wait: bool = True
-) -> list[bytearray] | None:
-    """`count` blocks of 64 KiB of a stored payload that has block sums, from block `first`."""
-    stored = head.header.stored
+) -> bytearray | None:
+    """`count` blocks of 64 KiB of a stored payload that has block sums, from block `first`, in one
+    piece."""
     assert 0 <= first < first + count <= head.header.blocks
-    sizes = [
-        min(CHECKSUM_BLOCK_BYTES, stored - index * CHECKSUM_BLOCK_BYTES)
-        for index in range(first, first + count)
-    ]
-    start = head.header.head_bytes + first * CHECKSUM_BLOCK_BYTES
-    blocks = _fetch(place, start, sizes, wait)
-    if blocks is None:
+    begin = first * CHECKSUM_BLOCK_BYTES
+    size = min(count * CHECKSUM_BLOCK_BYTES, head.header.stored - begin)
+    fetched = _fetch(place, head.header.head_bytes + begin, [size], wait)
+    if fetched is None:
         return None
-    for index, block in enumerate(blocks, first):
-        wanted = head.sums[index * BLOCK_SUM_BYTES : (index + 1) * BLOCK_SUM_BYTES]
-        if xxh3_64_intdigest(block) != int.from_bytes(wanted, "little"):
-            raise lost(place.segment, place.offset, f"block {index} does not verify")
-    return blocks
+    run = fetched[0]
+    view = memoryview(run)
+    sums = (
+        memoryview(head.sums)
+        .cast("B")[first * BLOCK_SUM_BYTES : (first + count) * BLOCK_SUM_BYTES]
+        .cast("Q")
+    )
+    for index, wanted in enumerate(sums):
+        at = index * CHECKSUM_BLOCK_BYTES
+        if xxh3_64_intdigest(view[at : at + CHECKSUM_BLOCK_BYTES]) != wanted:
+            raise lost(place.segment, place.offset, f"block {first + index} does not verify")
+    return run
 
 
 def _stored(place: Place) -> int:
