@@ -20,10 +20,9 @@ def prepare_mount_point(text: str, store: Path, nonempty: bool) -> Path:
     if mount is not None:
         _clear(mount, text)
     _check_directory(point, text, nonempty)
-    inner, outer = os.fsencode(store), point
-    if is_below(outer, inner):
+    if is_below(point, os.fsencode(store)):
         raise MountError(f"{text}: this lies in the store {store}; mount it somewhere else")
-    if is_below(inner, outer):
+    if is_below(os.fsencode(store), point):
         raise MountError(
             f"{text}: the store {store} lies in it and would be hidden; mount it somewhere else"
         )
