@@ -4,6 +4,7 @@ With `wait=False` every function returns None when the device would have to wait
 verify, is missing or cannot be read raises DataLost with segment, offset and what is wrong.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, overload
 
@@ -98,11 +99,7 @@ def read_blocks(
         return None
     run = fetched[0]
     view = memoryview(run)
-    sums = (
-        memoryview(head.sums)
-        .cast("B")[first * BLOCK_SUM_BYTES : (first + count) * BLOCK_SUM_BYTES]
-        .cast("Q")
-    )
+    sums = struct.unpack_from(f"<{count}Q", head.sums, first * BLOCK_SUM_BYTES)
     for index, wanted in enumerate(sums):
         at = index * CHECKSUM_BLOCK_BYTES
         if xxh3_64_intdigest(view[at : at + CHECKSUM_BLOCK_BYTES]) != wanted:
