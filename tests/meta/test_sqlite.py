@@ -231,7 +231,9 @@ def test_cutting_the_wal_never_waits_for_a_reader(
         sqlite.checkpoint_wal()
         seen = statements(sqlite)
         sqlite.commit()
-        assert "PRAGMA wal_checkpoint(TRUNCATE)" in seen
+        cut = seen.index("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert seen[cut - 1] == "PRAGMA busy_timeout = 0"
+        assert seen[cut + 1] == "PRAGMA busy_timeout = 10000"
         assert sqlite.wal_bytes() > 0
     sqlite.checkpoint_wal()
     sqlite.commit()
