@@ -3,6 +3,7 @@
     index/objfs.sqlite           the index; with -wal and -shm beside it while open
     index/objfs.sqlite.copy      a checkpoint being made
     index/objfs.sqlite.loading   a checkpoint being loaded
+    index/objfs.sqlite.damaged   the index was found damaged in use: the next opening rebuilds it
 
 A table of the index is a table of the same name: the columns of its key and of its secondary
 indexes, and `row`, the msgpack array of the whole struct. `application_id` says that the file is
@@ -16,9 +17,11 @@ locks that this process holds on it (POSIX), SQLite's among them. stat is harmle
 import os
 import sqlite3
 from collections.abc import Generator, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from objfs.base.errors import DataLost, IndexFailed
 from objfs.base.limits import CHECKPOINT_PART_BYTES, INDEX_CACHE_BYTES
@@ -30,6 +33,7 @@ FILE_NAME = "objfs.sqlite"
 WAL_SUFFIX = "-wal"
 _COPY_SUFFIX = ".copy"
 _LOADING_SUFFIX = ".loading"
+_DAMAGED_SUFFIX = ".damaged"
 _STATEMENTS_CACHED = 512
 BUSY_MILLISECONDS = 10_000  # nobody else writes: waits only for a process that is just ending
 
@@ -38,7 +42,6 @@ _STATE = (
     "sequence INTEGER NOT NULL, checksum BLOB NOT NULL)"
 )
 _SQL_TYPES = {int: "INTEGER", bool: "INTEGER", bytes: "BLOB", str: "TEXT"}
-# What SQLite says when the content of a file is wrong, as opposed to reading or writing it.
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 
 
@@ -74,18 +77,31 @@ def schema() -> list[str]:
 
 
 def index_failed(path: Path, error: Exception) -> IndexFailed:
-    """What callers are told when SQLite raises."""
+    """What callers are told when SQLite raises. Damage is noted beside the file, for nothing else
+    would make the next opening rebuild an index whose damaged page it does not read."""
+    if _is_damage(error):
+        with suppress(OSError):  # the note only saves the user a command
+            Path(f"{path}{_DAMAGED_SUFFIX}").touch()
     return IndexFailed(
         f"the index {path} failed: {error}; nothing is lost, the log has everything: open the "
         "store again, and if it happens again run objfs rebuild"
     )
 
 
+def _is_damage(error: Exception) -> bool:
+    """Whether the content of the file is wrong, as opposed to reading or writing it."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+    return isinstance(error, msgspec.MsgspecError | Unusable)
+
+
 def open_index(path: Path, store_id: bytes) -> tuple[sqlite3.Connection, str | None]:
     """A connection to the index of this store, made empty if there is none or if it is of no use;
     in the latter case also says why."""
     reason = None
-    if path.exists():
+    if Path(f"{path}{_DAMAGED_SUFFIX}").exists():
+        reason = "it was found damaged when it was last used"
+    elif path.exists():
         try:
             return _connect(path, store_id), None
         except Unusable as unusable:
@@ -166,7 +182,7 @@ def _connect(path: Path, store_id: bytes) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        if _code(error) in _DAMAGE:
+        if _is_damage(error):
             raise Unusable(f"it is damaged: {error}") from error
         raise index_failed(path, error) from error
     return connection
@@ -249,11 +265,6 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return value
 
 
-def _code(error: sqlite3.Error) -> int:
-    """The primary result code."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
 def _discard_index(path: Path) -> None:
     """The main file goes first, for good: without its WAL it may be garbage, a WAL without its file
     is ignored."""
@@ -261,6 +272,7 @@ def _discard_index(path: Path) -> None:
         path.unlink()
         _sync_directory(path.parent)
     _remove_with_journal(path)
+    Path(f"{path}{_DAMAGED_SUFFIX}").unlink(missing_ok=True)
 
 
 def _write_parts(path: Path, parts: Iterable[bytes]) -> None:

@@ -313,6 +313,30 @@ def test_a_page_that_is_damaged_inside_is_found_when_it_is_read(
     again.close()
 
 
+def test_damage_found_in_use_is_mended_by_the_next_opening(
+    tmp_path: Path, log: FakeLog, clock: FakeClock
+) -> None:
+    engine = sqlite_engine(tmp_path)
+    history(engine, log, clock)
+    before = dumped(engine)
+    engine._connection.execute('UPDATE "inode" SET "row" = x\'c1\' WHERE "ino" = 300')
+    engine._cached[INODE.id].clear()
+    database = catch_up(engine, log, clock)
+    with pytest.raises(IndexFailed, match="open the store again"):
+        database.get(INODE, 300)
+    assert database.failed is None  # the rest can still be read
+    assert database.get(INODE, 256) is not None
+    engine.close()
+    again = sqlite_engine(tmp_path)
+    found = caught_up(again, log, clock)
+    assert found.reason == "it was found damaged when it was last used"
+    assert dumped(again) == before
+    again.close()
+    third = sqlite_engine(tmp_path)
+    assert third.discarded is None
+    third.close()
+
+
 def spoil_pages(path: Path) -> None:
     """All but the first two, so that the file opens."""
     content = bytearray(path.read_bytes())
