@@ -1,0 +1,90 @@
+"""The process behind a mount in the tests: a store in a directory, served until unmounted.
+
+    python -m tests.fuse.server STORE MOUNTPOINT ROOT [WORD...]
+
+ROOT is a bucket, or `*` for all. Prints "ready", and at the end what the waiter counted. It takes
+no lock, so a test must not start two on one store.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from objfs.base.settings import Settings
+from objfs.base.system import SystemClock, SystemRandomness, TrioThreads
+from objfs.fuse.mount import MountOptions, serve
+from objfs.meta.sqlite import SqliteEngine
+from objfs.store.log import Log
+from objfs.store.placement import Placement
+from objfs.store.posix import PosixDevice
+from objfs.volume.opening import data_references, open_volume
+from objfs.volume.volume import Volume
+
+STORE_ID = bytes(16)
+
+
+def open_store(store: Path) -> Volume:
+    """The volume in a directory, made if it is new, with the buckets `main` and `other`."""
+    for part in ("segments", "index"):
+        (store / part).mkdir(parents=True, exist_ok=True)
+    clock, threads, settings = SystemClock(), TrioThreads(), Settings()
+    log = Log.open(
+        Placement(PosixDevice(store / "segments")),
+        store_id=STORE_ID,
+        settings=settings,
+        clock=clock,
+        randomness=SystemRandomness(),
+        threads=threads,
+        references=data_references,
+    )
+    engine = SqliteEngine(store / "index", STORE_ID)
+    volume = open_volume(log, engine, clock=clock, threads=threads, settings=settings)
+    if not volume.buckets():
+        volume.create_bucket("main")
+        volume.create_bucket("other")
+    return volume
+
+
+async def run(store: Path, mountpoint: Path, root: str, words: tuple[str, ...]) -> None:
+    """Serve until unmounted."""
+    volume = open_store(store)
+    options = MountOptions(
+        source=str(store).encode(),
+        read_only="ro" in words,
+        allow_other="allow_other" in words,
+        words=tuple(word for word in words if word not in ("ro", "allow_other")),
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(volume.run)
+            async with trio.open_nursery() as mounting:
+
+                async def serve_it(
+                    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+                ) -> None:
+                    ino = None if root == "*" else volume.root(root)
+                    await serve(
+                        volume,
+                        ino,
+                        mountpoint,
+                        options,
+                        clock=SystemClock(),
+                        threads=TrioThreads(),
+                        task_status=task_status,
+                    )
+
+                await mounting.start(serve_it)
+                print("ready", flush=True)
+            nursery.cancel_scope.cancel()
+    finally:
+        await volume.close()
+    waiter = pyfuse3.trio  # type: ignore[attr-defined]
+    print(waiter.statistics(), flush=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    trio.run(run, Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], tuple(sys.argv[4:]))
