@@ -11,64 +11,17 @@ from objfs.base.errors import DataLost, IndexFailed, NewerFormat
 from objfs.base.limits import REPLAY_COMMIT_METAS
 from objfs.meta import replay
 from objfs.meta import sqlite as sqlite_module
-from objfs.meta.change_record import decode_change, encode_change
+from objfs.meta.change_record import encode_change
 from objfs.meta.database import CatchUp, Database
-from objfs.meta.engine import Changed, Engine
 from objfs.meta.memory import MemoryEngine
 from objfs.meta.replay import catch_up
-from objfs.meta.rows import InodePast, Orphan
+from objfs.meta.rows import Orphan
 from objfs.meta.sqlite import SqliteEngine
-from objfs.meta.tables import DENTRY, EXTENT, INODE, AnyRow, table_of
+from objfs.meta.tables import INODE
 from tests.meta.conftest import sqlite_engine
-from tests.meta.examples import dentry, extent, inode, version
+from tests.meta.examples import inode
 from tests.meta.fakes import START_NS, STORE_ID, AnyEngine, FakeClock, FakeLog
-
-
-def history(
-    engine: Engine, log: FakeLog, clock: FakeClock, *, seed: int = 1, changes: int = 60
-) -> None:
-    """Go on with a random history: creates, writes, renames, deletes."""
-    random, database = Random(seed), catch_up(engine, log, clock)
-    for _ in range(changes):
-        clock.advance(random.random() / 10)
-        with database.change() as change:
-            ino, name = random.choice((change.new_id(), 256, 300)), b"%d" % random.randrange(9)
-            old = change.get(INODE, ino)
-            change.put(inode(ino, size=random.randrange(99), since=change.sequence))
-            if old is not None:
-                change.put(InodePast(ino, change.sequence, old, {b"user.a": b"b"}))
-            if random.random() < 0.4:
-                change.delete(DENTRY, 1, name)
-            else:
-                change.put(dentry(1, name, ino, cookie=ino))
-            for row in change.scan(EXTENT, (ino,), limit=2):
-                change.delete(EXTENT, row.content, row.offset)
-            change.put(extent(ino, random.randrange(0, 100, 10), random.randrange(3)))
-            change.put(version(ino, change.sequence, 10))
-        if random.random() < 0.2:
-            database.commit()
-    database.commit()
-
-
-def dumped(engine: Engine) -> list[tuple[str, AnyRow]]:
-    return list(engine.dump())
-
-
-def caught_up(engine: Engine, log: FakeLog, clock: FakeClock) -> CatchUp:
-    database = catch_up(engine, log, clock)
-    assert database.sequence == log.last_sequence
-    assert database.caught_up is not None
-    return database.caught_up
-
-
-def from_scratch(log: FakeLog, clock: FakeClock) -> list[tuple[str, AnyRow]]:
-    """The rows that the log gives without any checkpoint."""
-    plain = FakeLog()
-    plain.records, plain.last_sequence = log.records, log.last_sequence
-    engine = MemoryEngine(STORE_ID)
-    catch_up(engine, plain, clock)
-    return dumped(engine)
-
+from tests.meta.histories import applied_first, caught_up, change_of, dumped, from_scratch, history
 
 # --- Nothing to do, or something to apply -------------------------------------------------------
 
@@ -239,132 +192,6 @@ def test_a_checkpoint_of_another_history_is_not_loaded(
     assert dumped(engine) == from_scratch(log, clock)
 
 
-@pytest.mark.parametrize(
-    "harm", ["garbage", "header", "empty", "cut", "store", "version", "schema"]
-)
-def test_a_damaged_file_is_rebuilt(
-    tmp_path: Path, log: FakeLog, clock: FakeClock, harm: str
-) -> None:
-    engine = sqlite_engine(tmp_path)
-    history(engine, log, clock)
-    before = dumped(engine)
-    engine.close()
-    damage(engine.path, harm)
-    again = sqlite_engine(tmp_path)
-    reason = again.discarded
-    assert reason is not None
-    found = caught_up(again, log, clock)
-    assert (found.outcome, found.reason) == ("rebuilt", reason)
-    assert dumped(again) == before
-    assert caught_up(again, log, clock).outcome == "current"
-    again.close()
-    third = sqlite_engine(tmp_path)
-    assert third.discarded is None
-    assert caught_up(third, log, clock).outcome == "current"
-    third.close()
-
-
-def test_a_file_that_was_cut_short_is_seen_at_opening(
-    tmp_path: Path, log: FakeLog, clock: FakeClock
-) -> None:
-    engine = sqlite_engine(tmp_path)
-    history(engine, log, clock)
-    engine.close()
-    engine.path.write_bytes(engine.path.read_bytes()[:-4096])
-    again = sqlite_engine(tmp_path)
-    assert again.discarded == "it is damaged: database disk image is malformed"
-    again.close()
-
-
-def damage(path: Path, harm: str) -> None:
-    content = bytearray(path.read_bytes())
-    if harm == "garbage":
-        content = bytearray(b"this is no database" * 1000)
-    elif harm == "header":
-        content[16:20] = b"\xff\xff\xff\xff"
-    elif harm == "empty":
-        content.clear()
-    elif harm == "cut":
-        del content[-8192:]
-    path.write_bytes(content)
-    if harm == "store":
-        path.unlink()
-        SqliteEngine(path.parent, b"another store's!").close()
-    elif harm in ("version", "schema"):
-        engine = SqliteEngine(path.parent, STORE_ID)
-        version_up, less = "PRAGMA user_version = 99", "DROP INDEX dentry_ino"
-        engine._connection.execute(version_up if harm == "version" else less)
-        engine.close()
-
-
-def test_a_page_that_is_damaged_inside_is_found_when_it_is_read(
-    tmp_path: Path, log: FakeLog, clock: FakeClock
-) -> None:
-    engine = sqlite_engine(tmp_path)
-    history(engine, log, clock)
-    before = dumped(engine)
-    engine.close()
-    spoil_pages(engine.path)
-    again = sqlite_engine(tmp_path)
-    assert again.discarded is None
-    found = caught_up(again, log, clock)
-    assert found == CatchUp("rebuilt", "it failed when it was read", 0, 0, 60, 0)
-    assert dumped(again) == before
-    again.close()
-
-
-def test_damage_found_in_use_is_mended_by_the_next_opening(
-    tmp_path: Path, log: FakeLog, clock: FakeClock
-) -> None:
-    engine = sqlite_engine(tmp_path)
-    history(engine, log, clock)
-    before = dumped(engine)
-    engine._connection.execute('UPDATE "inode" SET "row" = x\'c1\' WHERE "ino" = 300')
-    engine._cached[INODE.id].clear()
-    database = catch_up(engine, log, clock)
-    with pytest.raises(IndexFailed, match="open the store again"):
-        database.get(INODE, 300)
-    assert database.failed is None  # the rest can still be read
-    assert database.get(INODE, 256) is not None
-    engine.close()
-    again = sqlite_engine(tmp_path)
-    found = caught_up(again, log, clock)
-    assert found.reason == "it was found damaged when it was last used"
-    assert dumped(again) == before
-    again.close()
-    third = sqlite_engine(tmp_path)
-    assert third.discarded is None
-    third.close()
-
-
-def spoil_pages(path: Path) -> None:
-    """All but the first two, so that the file opens."""
-    content = bytearray(path.read_bytes())
-    content[8192:] = b"\x99" * (len(content) - 8192)
-    path.write_bytes(content)
-
-
-def test_garbage_beside_the_file_does_no_harm(
-    tmp_path: Path, log: FakeLog, clock: FakeClock
-) -> None:
-    engine = sqlite_engine(tmp_path)
-    history(engine, log, clock)
-    before = dumped(engine)
-    engine.close()
-    for suffix in ("-wal", "-shm", ".copy", ".loading"):
-        Path(f"{engine.path}{suffix}").write_bytes(b"garbage" * 5000)
-    again = sqlite_engine(tmp_path)
-    caught_up(again, log, clock)
-    assert dumped(again) == before
-    again.reset()
-    assert {path.name for path in engine.path.parent.iterdir()} <= {
-        "objfs.sqlite",
-        "objfs.sqlite-wal",
-        "objfs.sqlite-shm",
-    }
-    again.close()
-
-
 # --- Damage in the log --------------------------------------------------------------------------
 
 
@@ -501,12 +328,3 @@ def touch(database: Database) -> int:
         old = change.get(INODE, 5) or inode(5)
         change.put(structs.replace(old, size=old.size + 1))
     return change.time_ns
-
-
-def change_of(row: AnyRow) -> Changed:
-    return table_of(row), table_of(row).key_of(row), row
-
-
-def applied_first(log: FakeLog) -> tuple[list[Changed], int, bytes]:
-    first = log.records[1]
-    return decode_change(first.payload, 1).changes, 1, first.checksum
