@@ -4,40 +4,29 @@ Nothing runs in the background; periodic steps are operations like any other. A 
 volume as it stands: nothing is closed, and the next opening gets what the medium kept.
 """
 
+import copy
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 from objfs.base.limits import KIB
 from objfs.base.settings import Settings
 from objfs.base.system import InlineThreads
-from objfs.base.types import Location
-from objfs.meta.change_record import decode_change
 from objfs.meta.engine import Applied, Engine
 from objfs.meta.memory import MemoryEngine
-from objfs.meta.rows import Extent
 from objfs.meta.sqlite import SqliteEngine
-from objfs.meta.tables import EXTENT, INODE
-from objfs.store.device import Device
+from objfs.meta.tables import INODE
+from objfs.store.faults import FaultPlan, FaultyDevice
 from objfs.store.log import Log
 from objfs.store.memory import MemoryDevice, Survives, nothing_survives
 from objfs.store.placement import Placement
-from objfs.volume.opening import open_volume
+from objfs.volume.opening import data_references, open_volume
 from objfs.volume.volume import Volume
 from tests.model.operations import TICK_NS
 
 STORE_ID = bytes(range(16))
 BUCKET = "main"
 START_NS = 1_700_000_000 * TICK_NS  # a multiple of the tick
-
-
-def references(payload: bytes) -> Iterator[tuple[Location, int]]:
-    """The DATA that a META's rows refer to."""
-    for table, _, row in decode_change(payload, 0).changes:
-        if table is EXTENT and row is not None:
-            assert isinstance(row, Extent)
-            yield Location(row.segment, row.position, row.stored), row.hash32
 
 
 class SettableClock:
@@ -106,6 +95,13 @@ class Indexes:
             for path in directory.iterdir():
                 path.write_bytes(Random(len(path.name)).randbytes(5000))
 
+    def twin(self) -> "Indexes":
+        """The same index, for another store; in memory only."""
+        assert isinstance(self.engine, MemoryEngine)
+        twin = Indexes(None)
+        twin.engine, twin._older = copied(self.engine), self._older
+        return twin
+
     def left_behind(self) -> None:
         """After a clean end: the copy that "older" finds later."""
         if self._directory is None:
@@ -152,6 +148,7 @@ class Harness:
         self.threads = InlineThreads()
         self.settings = Settings(segment_bytes=segment_bytes, dirty_seconds=0.0)
         self.memory = MemoryDevice()
+        self.plan = FaultPlan()
         self.indexes = Indexes(directory)
         self.found = 0  # the last sequence in the log when it was opened
         self.log: Log
@@ -165,16 +162,17 @@ class Harness:
         self.clock.advance()
         return volume
 
-    def open(self, index_fault: str = "kept", device: Device | None = None) -> Volume:
-        """Open the store as it lies on the device."""
+    def open(self, index_fault: str = "kept") -> Volume:
+        """Open the store as it lies on the device, which `plan` may make fail from now on."""
+        self.found = -1
         self.log = Log.open(
-            Placement(device or self.memory),
+            Placement(FaultyDevice(self.memory, self.plan)),
             store_id=STORE_ID,
             settings=self.settings,
             clock=self.clock,
             randomness=self.randomness,
             threads=self.threads,
-            references=references,
+            references=data_references,
         )
         self.found = self.log.last_sequence
         self.volume = open_volume(
@@ -194,8 +192,18 @@ class Harness:
     def crash(self, survives: Survives | None = nothing_survives) -> None:
         """The process is gone; None: only the process, the machine goes on."""
         self.indexes.crash()
+        self.plan = FaultPlan()
         if survives is not None:
             self.memory = self.memory.after_power_cut(survives)
+
+    def twin(self) -> "Harness":
+        """Another store with the same bytes on its device, written and synced, and the same index,
+        in memory. Not open."""
+        twin = copy.copy(self)
+        twin.clock = copy.copy(self.clock)
+        twin.memory, twin.plan = copy.deepcopy(self.memory), FaultPlan()
+        twin.indexes = self.indexes.twin()
+        return twin
 
     def dump(self) -> list[tuple[str, object]]:
         """Every row of the index."""

@@ -46,6 +46,7 @@ from objfs.base.types import Caller
 from tests.model.operations import CREATE_ONLY, EXCHANGE, NOREPLACE, REPLACE_ONLY, content
 
 ROOT = 0
+CHANGES_MAX = 1000  # more than one operation of these tests logs
 SEAL_OPEN_NS = int(SEAL_OPEN_SECONDS * 1e9)
 PENDING = 1 << 62  # the sequence of what is being done
 EMPTY: tuple[tuple[bytes, bytes], ...] = ()
@@ -222,6 +223,17 @@ class Reference:
         if sequence != before:
             self.moments[sequence] = self.world.copy()
             self.within[sequence] = self._steps
+
+    def interrupted(self) -> None:
+        """The operation was stopped somewhere: any of its steps may be in the log."""
+        self.settle(self.sequence + CHANGES_MAX)
+
+    def twin(self) -> "Reference":
+        """A model at the same place that goes on by itself."""
+        twin = copy.copy(self)
+        twin.world, twin.slots = self.world.copy(), dict(self.slots)
+        twin.moments, twin.within = dict(self.moments), dict(self.within)
+        return twin
 
     # --- what the generator looks at -------------------------------------------------------------
 
@@ -728,6 +740,19 @@ class Reference:
         self._close_all()
         self.settle(sequence)
         return True
+
+    def recover_partly(self, found: int, now: int) -> None:
+        """Recovery began on a log that ended at `found`, and was stopped somewhere."""
+        end = found + CHANGES_MAX
+        worlds: list[World] = []
+        for world in self.candidates(found):
+            twin = self.twin()
+            twin.recover(world, found, end, now)
+            worlds += [twin.moments[found], *twin.within[end], twin.moments[end]]
+        self.moments = {at: each for at, each in self.moments.items() if at < found}
+        self.within = {end: worlds}
+        self.moments[end] = worlds[-1]
+        self.sequence = end
 
 
 def _settle(world: World, sequence: int) -> list[int]:

@@ -4,6 +4,7 @@ A failure says the seed, the operations and the difference. `shrunk` drops opera
 as the rest still fails.
 """
 
+import copy
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,13 +12,13 @@ from random import Random
 
 from objfs.base.errors import ObjfsError
 from objfs.base.limits import KIB, MIB
-from objfs.store.memory import nothing_survives
+from objfs.store.memory import Survives, nothing_survives
 from tests.model.harness import BUCKET, Harness, some_survives
 from tests.model.operations import Generator, Operation
 from tests.model.reference import PassedOver, Reference, Refused, State
 from tests.model.subject import Subject
 
-SURVIVORS = {
+SURVIVORS: dict[str, Callable[[int], Survives | None]] = {
     "synced": lambda seed: nothing_survives,
     "some": some_survives,
     "all": lambda seed: None,
@@ -101,9 +102,9 @@ class Run:
 
     async def _remount(self, index_fault: str) -> None:
         nameless = self.reference.has_nameless()
+        self.reference.perform("remount", (), self.harness.clock.now_ns())
         await self.harness.close()
         self.promised = self._sequence
-        self.reference.perform("remount", (), self.harness.clock.now_ns())
         self.reference.settle(self._sequence)
         self.subject.take(self.harness.open(index_fault))
         if self.harness.found != self.reference.sequence:
@@ -116,8 +117,7 @@ class Run:
 
     async def _crash(self, kept: str, seed: int, index_fault: str) -> None:
         self.harness.crash(SURVIVORS[kept](seed))
-        self.subject.take(self.harness.open(index_fault))
-        await self.recovered(everything=kept == "all")
+        await self.reopen(index_fault, everything=kept == "all")
 
     async def recovered(self, *, everything: bool = False) -> None:
         """The store was opened after a crash: find out which moment it is at, and go on there."""
@@ -125,7 +125,7 @@ class Run:
         least = reference.sequence if everything else self.promised
         if not least <= found <= reference.sequence:
             raise Differs(f"the log ends at {found}, not in [{least}, {reference.sequence}]")
-        self.promised = min(self.promised, found)
+        self.promised = found  # recovery syncs what it keeps
         candidates = reference.candidates(found)
         complaints: list[str] = []
         known = self.subject.inodes
@@ -141,6 +141,22 @@ class Run:
         else:
             raise Differs(f"not one of {len(candidates)} moments around {found}: {complaints}")
         await self.compare_some_past()
+
+    def twin(self, survives: Survives | None) -> "Run":
+        """The same history after a crash, to go on by itself. Not open yet: `reopen`."""
+        twin = copy.copy(self)
+        twin.harness = self.harness.twin()
+        twin.harness.crash(survives)
+        twin.subject = copy.copy(self.subject)
+        twin.subject.inodes = dict(self.subject.inodes)
+        twin.reference = self.reference.twin()
+        twin.done = list(self.done)
+        return twin
+
+    async def reopen(self, index_fault: str = "kept", *, everything: bool = False) -> None:
+        """Open after a crash, and compare."""
+        self.subject.take(self.harness.open(index_fault))
+        await self.recovered(everything=everything)
 
     async def compare_present(self) -> None:
         complaints = await self.subject.differences(self.reference, self.reference.world)
