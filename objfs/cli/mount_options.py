@@ -37,7 +37,7 @@ IGNORED_WORDS = frozenset(
 IGNORED_PREFIXES = ("x-", "comment=")
 
 
-class MountOptions(NamedTuple):
+class AskedOptions(NamedTuple):
     """What a mount was asked to be."""
 
     read_only: bool = False
@@ -46,15 +46,15 @@ class MountOptions(NamedTuple):
     kernel: tuple[str, ...] = ()
 
 
-def parse_options(texts: Iterable[str], read_only: bool, allow_other: bool) -> MountOptions:
+def parse_options(texts: Iterable[str], read_only: bool, allow_other: bool) -> AskedOptions:
     """The options of the command line. InvalidRequest for a word that nobody knows."""
-    options = MountOptions(read_only, allow_other)
+    options = AskedOptions(read_only, allow_other)
     for word in (word for text in texts for word in text.split(",") if word):
         options = _take(options, word)
     return options
 
 
-def _take(options: MountOptions, word: str) -> MountOptions:
+def _take(options: AskedOptions, word: str) -> AskedOptions:
     match word:
         case "ro" | "rw":
             return options._replace(read_only=word == "ro")

@@ -9,8 +9,8 @@ from pathlib import Path
 from objfs.base.errors import MountError
 from objfs.cli import mountinfo
 from objfs.cli.mountinfo import FILESYSTEM, Mount, is_below
-from objfs.cli.targets import absolute
-from objfs.cli.unmounting import kernel_unmount, serving_owner
+from objfs.cli.targets import absolute, serving_owner
+from objfs.cli.unmounting import kernel_unmount
 
 
 def prepare_mount_point(text: str, store: Path, nonempty: bool) -> Path:

@@ -8,17 +8,20 @@ itself, started in this order and ended in the reverse one.
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import trio
 
-from objfs.base.errors import Busy, MountError, ObjfsError
+from objfs.base.errors import Busy, ObjfsError
+from objfs.base.system import SystemClock, TrioThreads
 from objfs.cli.access import run
-from objfs.cli.mount_options import MountOptions
-from objfs.cli.mountinfo import Source
+from objfs.cli.mount_options import AskedOptions
+from objfs.cli.mountinfo import ALL_BUCKETS, Source
 from objfs.cli.opening import construct, take_lock
 from objfs.cli.store_directory import StoreDirectory
+from objfs.fuse.mount import MountOptions, serve
 from objfs.maint import commands
 from objfs.maint.control import ControlServer
 from objfs.volume.volume import Volume
@@ -32,7 +35,7 @@ class MountPlan(NamedTuple):
     directory: StoreDirectory
     source: Source
     point: Path
-    options: MountOptions
+    options: AskedOptions
 
 
 def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
@@ -91,4 +94,21 @@ class _Owner:
 
 
 async def _mount(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:
-    raise MountError("not there yet")
+    """Serve the mount to its end; `ready` when it is usable. NotFound, MountError."""
+    source, asked = plan.source, plan.options
+    all_buckets = source.bucket == ALL_BUCKETS
+    root = None if all_buckets else volume.root(source.bucket, source.prefix)
+    options = MountOptions(source.encode(), asked.read_only, asked.allow_other, asked.kernel)
+    serving = partial(
+        serve,
+        volume,
+        root,
+        plan.point,
+        options,
+        clock=SystemClock(),
+        threads=TrioThreads(),
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serving)
+        logger.info("mounted %s on %s", os.fsdecode(source.encode()), plan.point)
+        ready()

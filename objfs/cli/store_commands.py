@@ -11,7 +11,7 @@ from objfs.base.errors import NotFound
 from objfs.base.limits import MIB
 from objfs.base.settings import Settings
 from objfs.base.system import SystemClock, SystemRandomness
-from objfs.cli import kernel, mountinfo
+from objfs.cli import mountinfo
 from objfs.cli.access import reach, run, run_command
 from objfs.cli.bench import bench as measure
 from objfs.cli.mountinfo import FILESYSTEM, MAIN_BUCKET
@@ -33,6 +33,7 @@ from objfs.cli.store_directory import (
     write_description,
 )
 from objfs.cli.targets import store_of
+from objfs.fuse import mount_point
 from objfs.maint import commands, inspection
 from objfs.store.inspect import SegmentReport, inspect_segment
 from objfs.volume.volume import Volume
@@ -122,7 +123,8 @@ def _hand_over(point: bytes) -> None:
     """What the kernel's write-back cache holds for the mount, if this process sees the mount."""
     mount = mountinfo.mount_at(point, mountinfo.read_mounts())
     if mount is not None and mount.filesystem == FILESYSTEM:
-        kernel.syncfs(point)
+        with mount_point.held_open(point) as descriptor:
+            mount_point.sync_filesystem(descriptor)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """What the arguments mean: STORE, STORE:BUCKET/PREFIX, MOUNTPOINT, PATH as values.
 
-Nothing here touches a mounted filesystem; paths inside one are resolved through the kernel's list.
+Paths inside a mount are resolved through the kernel's list of mounts. A mount is looked into, for
+the symlinks in a path, only while the process that serves it answers.
 """
 
 import os
@@ -9,7 +10,8 @@ from typing import NamedTuple
 
 from objfs.base.errors import IsADirectory, NameTooLong, NotAStore, NotFound
 from objfs.base.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
-from objfs.cli import mountinfo
+from objfs.cli import control_client, mountinfo
+from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import ALL_BUCKETS, FILESYSTEM, Mount, Source
 from objfs.cli.store_directory import StoreDirectory, is_store, read_store
 
@@ -83,6 +85,9 @@ def target_of(text: str) -> Target:
     path = mountinfo.resolve(text, mounts)
     mount = mountinfo.mount_over(path, mounts)
     if mount is not None and mount.filesystem == FILESYSTEM:
+        path = _follow_links(mount, path)
+        mount = mountinfo.mount_over(path, mounts)
+    if mount is not None and mount.filesystem == FILESYSTEM:
         return _inside(mount, path, text.endswith("/"))
     source = mountinfo.parse_source(os.fsencode(text), is_store)
     if source is None:
@@ -93,6 +98,30 @@ def target_of(text: str) -> Target:
         raise IsADirectory(f"{text}: a file is needed; write STORE:BUCKET/KEY")
     store = Path(os.path.realpath(os.fsdecode(source.store)))
     return _checked(Target(store, source.bucket, source.prefix))
+
+
+def _follow_links(mount: Mount, path: bytes) -> bytes:
+    """`path` with the symlinks of its directories followed, if its mount is alive."""
+    client = serving_owner(mount)
+    if client is None:
+        return path
+    client.close()
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def serving_owner(mount: Mount) -> ControlClient | None:
+    """A connection to the process that serves this mount; None when it is dead."""
+    source = mountinfo.parse_source(mount.source, is_store)
+    if source is None:
+        return None
+    client = control_client.connect(Path(os.fsdecode(source.store)))
+    if client is None:
+        return None
+    owner = client.call("status").get("owner")
+    if owner is not None and os.fsencode(owner["mountpoint"]) == mount.point:
+        return client
+    client.close()
+    return None
 
 
 def _inside(mount: Mount, path: bytes, is_directory: bool) -> Target:

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import trio
 
 from objfs.base.errors import AlreadyExists, InvalidRequest, IsADirectory, NotFound
-from objfs.base.limits import CONTROL_READ_BYTES_MAX
-from objfs.cli.access import Access, reach, run
+from objfs.base.limits import (
+    CONTROL_READ_BYTES_MAX,
+    VISIBLE_POLL_SECONDS,
+    VISIBLE_SECONDS_MAX,
+)
+from objfs.cli.access import Access, RemoteAccess, reach, run
 from objfs.cli.output import json_option, print_json, print_table, progress_bar, size_text
 from objfs.cli.store_directory import read_store
 from objfs.cli.targets import Target, is_object_name, target_of
@@ -126,7 +131,7 @@ def restore(path: str, version_id: str, destination: str | None) -> None:
 
 async def _restore(target: Target, version_id: str, new: Target) -> None:
     async with reach(read_store(target.store)) as access:
-        await access.call(
+        restored = await access.call(
             "restore",
             bucket=target.bucket,
             key=target.key,
@@ -134,6 +139,24 @@ async def _restore(target: Target, version_id: str, new: Target) -> None:
             to_bucket=new.bucket,
             to_key=new.key,
         )
+    if new.path is not None and isinstance(access, RemoteAccess):
+        await _wait_visible(new.path, restored["ino"])
+
+
+async def _wait_visible(path: bytes, ino: int) -> None:
+    """The mount forgets what it showed under this name a moment later."""
+    with trio.move_on_after(VISIBLE_SECONDS_MAX):
+        while _shows_another(path, ino):
+            await trio.sleep(VISIBLE_POLL_SECONDS)
+
+
+def _shows_another(path: bytes, ino: int) -> bool:
+    try:
+        return os.lstat(path).st_ino != ino
+    except FileNotFoundError:
+        return True
+    except OSError:  # the path is in a dead mount; another one is served
+        return False
 
 
 def _new_target(destination: str, target: Target) -> Target:
@@ -150,7 +173,9 @@ def _new_target(destination: str, target: Target) -> Target:
         )
     into = new.key.endswith(b"/") or (new.path is not None and os.path.isdir(new.path))
     if into:
-        new = new._replace(key=new.key.rstrip(b"/") + b"/" + target.key.rpartition(b"/")[2])
+        leaf = target.key.rpartition(b"/")[2]
+        path = None if new.path is None else os.path.join(new.path, leaf)
+        new = new._replace(key=new.key.rstrip(b"/") + b"/" + leaf, path=path)
     return new
 
 

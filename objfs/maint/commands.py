@@ -139,7 +139,7 @@ async def restore(
     """An old version becomes the current one, of its own key or of another."""
     to = None if to_bucket is None or to_key is None else (to_bucket, to_key)
     inode = await volume.restore(bucket, key, version_id, to)
-    return {"size": inode.size}
+    return {"size": inode.size, "ino": inode.ino}
 
 
 # --- The table ------------------------------------------------------------------------------------

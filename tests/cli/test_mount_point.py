@@ -7,7 +7,7 @@ import pytest
 
 from objfs.base.errors import InvalidRequest, MountError
 from objfs.cli import mount_point, mountinfo
-from objfs.cli.mount_options import MountOptions, parse_options
+from objfs.cli.mount_options import AskedOptions, parse_options
 from objfs.cli.mount_point import prepare_mount_point
 from objfs.cli.mountinfo import Mount
 from tests.cli.conftest import CommandLine
@@ -71,8 +71,8 @@ def test_a_dead_mount_of_ours_is_taken_away(
 
 def test_options_as_mount_takes_them() -> None:
     options = parse_options(["ro,noatime,x-systemd.automount", "nodev,_netdev,,"], False, True)
-    assert options == MountOptions(True, True, False, ("noatime", "nodev"))
-    assert parse_options(["rw,nonempty,allow_other"], True, False) == MountOptions(
+    assert options == AskedOptions(True, True, False, ("noatime", "nodev"))
+    assert parse_options(["rw,nonempty,allow_other"], True, False) == AskedOptions(
         False, True, True, ()
     )
 
