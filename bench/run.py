@@ -117,7 +117,7 @@ class Run:
     def prepare(self, row: Row, column: Column, place: Place) -> None:
         """Everything before the clock starts."""
         run_child(place, PREPARE)
-        machine.settle(column.root, self._base)
+        machine.settle()
         if row.cold:
             self._watch(column)
             column.forget()
