@@ -19,7 +19,7 @@ Operation = tuple[str, tuple[object, ...]]  # the verb's name, its arguments
 
 TICK_NS = 1_000_003  # all times are whole ticks; none of them adds up to AMEND_NS exactly
 SLOTS = 4
-NAMES = ("a", "b", "c", "d.txt", "e~")
+NAMES = ("a", "b", "c", "d.txt")
 DEPTH_MAX = 3
 NOREPLACE, EXCHANGE = 1, 2  # renameat2(2)
 CREATE_ONLY, REPLACE_ONLY = 1, 2  # setxattr(2): XATTR_CREATE, XATTR_REPLACE
@@ -27,11 +27,21 @@ CALLERS = (Caller(0, 0, 0o022), Caller(1000, 1000, 0o002), Caller(1001, 1000, 0o
 MODES = (0o644, 0o600, 0o755, 0o640, 0o777, 0o444)
 DIRECTORY_MODES = (0o755, 0o700, 0o1777, 0o2775)
 NODE_TYPES = (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
-ATTRIBUTES = (b"user.a", b"user.colour", b"trusted.t")
+ATTRIBUTES = (b"user.a", b"trusted.t")
 LENGTHS = (1, 10, 100, 1000, 4096, 5000, 20_000)
 LONG_LENGTHS = (100_000, 130 * KIB, 300_000)
 OFFSETS = (0, 0, 0, 1, 100, 4096, 5000, 10_000)
 FAR_OFFSETS = (70_000, 200_000, 500_000)
+
+
+SLOT_VERBS = {"write", "read", "flush", "release", "fsync", "truncate_open"}
+ENDS: tuple[Callable[[int], list[Operation]], ...] = (
+    lambda slot: [],
+    lambda slot: [("flush", (slot,))],
+    lambda slot: [("release", (slot,))],
+    lambda slot: [("flush", (slot,)), ("release", (slot,))],
+    lambda slot: [("fsync", (slot,)), ("release", (slot,))],
+)
 
 
 class Scene(Protocol):
@@ -67,53 +77,64 @@ class Generator:
     def __init__(self, random: Random, scene: Scene, *, disasters: bool = True) -> None:
         self._random = random
         self._scene = scene
-        self._draw: list[Callable[[], Operation]] = []
+        self._draw: list[Callable[[], Operation | list[Operation]]] = []
         self._weights: list[int] = []
         for weight, draw in self._table(disasters):
             self._weights.append(weight)
             self._draw.append(draw)
 
     def __iter__(self) -> Iterator[Operation]:
+        for _ in range(3):
+            yield self._mkdir()
         while True:
-            yield self._random.choices(self._draw, self._weights)[0]()
+            drawn = self._random.choices(self._draw, self._weights)[0]()
+            if isinstance(drawn, list):
+                yield from drawn
+            elif drawn[0] not in SLOT_VERBS or self._scene.open_slots():
+                yield drawn
 
-    def _table(self, disasters: bool) -> list[tuple[int, Callable[[], Operation]]]:
-        usual = [
-            (8, self._create),
-            (5, self._open),
-            (14, self._write),
-            (3, self._read),
-            (3, self._flush),
-            (9, self._release),
-            (3, self._fsync),
-            (2, self._truncate),
-            (3, self._truncate_open),
-            (5, self._mkdir),
+    def _table(
+        self, disasters: bool
+    ) -> list[tuple[int, Callable[[], Operation | list[Operation]]]]:
+        usual: list[tuple[int, Callable[[], Operation | list[Operation]]]] = [
+            (8, self._new_file),
+            (12, self._overwrite),
+            (6, self._save),
+            (6, self._create),
+            (10, self._open),
+            (24, self._write),
+            (4, self._read),
+            (5, self._flush),
+            (8, self._release),
+            (5, self._fsync),
+            (4, self._truncate),
+            (6, self._truncate_open),
+            (3, self._mkdir),
             (2, self._rmdir),
-            (2, self._mknod),
-            (2, self._symlink),
-            (3, self._link),
-            (6, self._unlink),
-            (9, self._rename),
-            (2, self._exchange),
-            (4, self._change_mode),
-            (3, self._change_owner),
-            (3, self._change_times),
-            (5, self._set_attribute),
-            (2, self._remove_attribute),
+            (3, self._mknod),
+            (3, self._symlink),
+            (5, self._link),
+            (4, self._unlink),
+            (8, self._rename),
+            (3, self._exchange),
+            (5, self._change_mode),
+            (4, self._change_owner),
+            (5, self._change_times),
+            (8, self._set_attribute),
+            (3, self._remove_attribute),
             (1, self._list),
-            (7, self._advance),
+            (12, self._advance),
             (2, self._sync),
         ]
         if not disasters:
             return usual
         return [
             *usual,
-            (2, lambda: ("upkeep", ())),
+            (4, lambda: ("upkeep", ())),
             (1, lambda: ("checkpoint", ())),
-            (1, lambda: ("commit", ())),
+            (2, lambda: ("commit", ())),
             (1, lambda: ("remount", (self._index_fault(),))),
-            (2, self._crash),
+            (3, self._crash),
         ]
 
     # --- what operations work on -----------------------------------------------------------------
@@ -133,8 +154,13 @@ class Generator:
         if random.random() < 0.01:
             return "n" * (NAME_BYTES_MAX + random.randrange(2))
         shallow = [p for p in self._scene.paths("directory") if p.count("/") < DEPTH_MAX - 1]
-        directory = random.choice(shallow)
-        return f"{directory}/{random.choice(NAMES)}".lstrip("/")
+        taken = set(self._scene.paths("any")) if random.random() < 0.9 else set()
+        path = ""
+        for _ in range(5):
+            path = f"{random.choice(shallow)}/{random.choice(NAMES)}".lstrip("/")
+            if path not in taken:
+                break
+        return path
 
     def _slot(self) -> int:
         slots = self._scene.open_slots()
@@ -149,6 +175,44 @@ class Generator:
 
     def _seed(self) -> int:
         return self._random.randrange(1 << 30)
+
+    # --- what programs do: several operations in a row -------------------------------------------
+
+    def _new_file(self) -> list[Operation]:
+        slot = self._free_slot()
+        path, mode = self._free_path(), self._random.choice(MODES)
+        length = self._random.choice(LENGTHS)
+        return [
+            ("create", (path, mode, self._caller(), slot)),
+            ("write", (slot, 0, length, self._seed())),
+            ("release", (slot,)),
+        ]
+
+    def _overwrite(self) -> list[Operation]:
+        """A part of a file, or several, often over what is there; sometimes it stays open."""
+        random, slot = self._random, self._free_slot()
+        operations: list[Operation] = [("open", (self._path("file", 1.0), os.O_RDWR, slot))]
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            length = random.choice(LENGTHS[:-1])
+            operations.append(("write", (slot, random.choice(OFFSETS), length, self._seed())))
+        return [*operations, *random.choice(ENDS)(slot)]
+
+    def _save(self) -> list[Operation]:
+        """rsync's way, or an editor's: a temporary file, its attributes, a rename over."""
+        random, slot = self._random, self._free_slot()
+        to = self._path("file")
+        temporary = f"{to.rpartition('/')[0]}/.tmp".lstrip("/")
+        operations: list[Operation] = [
+            ("create", (temporary, 0o600, self._caller(), slot)),
+            ("write", (slot, 0, random.choice(LENGTHS), self._seed())),
+            *random.choice(ENDS)(slot),
+            ("change_mode", (temporary, 0o640)),
+            ("change_times", (temporary, None, random.randrange(1 << 20) * TICK_NS)),
+        ]
+        if random.random() < 0.3:
+            operations.append(("link" if random.random() < 0.5 else "rename", (to, f"{to}~")))
+        operations = [(v, (*a, 0)) if v == "rename" else (v, a) for v, a in operations]
+        return [*operations, ("rename", (temporary, to, 0))]
 
     # --- operations ------------------------------------------------------------------------------
 

@@ -54,6 +54,19 @@ class Run:
         await harness.make()
         return cls(harness, seed)
 
+    # --- what the generator looks at: the model, whichever that is now ---------------------------
+
+    def paths(self, kind: str) -> list[str]:
+        return self.reference.paths(kind)
+
+    def open_slots(self) -> list[int]:
+        return self.reference.open_slots()
+
+    def size_in(self, slot: int) -> int:
+        return self.reference.size_in(slot)
+
+    # --- steps -----------------------------------------------------------------------------------
+
     @property
     def _sequence(self) -> int:
         return self.harness.log.last_sequence
@@ -194,8 +207,8 @@ async def check(seed: int, count: int, *, sqlite: bool) -> None:
     """One random sequence. Raises Differs with all that is needed to repeat it, shrunk."""
     with tempfile.TemporaryDirectory() as directory:
         attempt = await Run.begin(seed, Path(directory) / "index" if sqlite else None)
-        generator = Generator(Random(seed), _Current(attempt))
-        operations = _limited(generator, count)
+        generator = Generator(Random(seed), attempt)
+        operations = limited(generator, count)
         try:
             await _run(attempt, operations)
         except Exception as error:
@@ -209,23 +222,7 @@ async def check(seed: int, count: int, *, sqlite: bool) -> None:
     raise Differs(f"seed {seed} (sqlite={sqlite}), shrunk to\n{listing}\n{failure}") from failure
 
 
-class _Current:
-    """The scene of a run's model, whichever that is now."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def paths(self, kind: str) -> list[str]:
-        return self._run.reference.paths(kind)
-
-    def open_slots(self) -> list[int]:
-        return self._run.reference.open_slots()
-
-    def size_in(self, slot: int) -> int:
-        return self._run.reference.size_in(slot)
-
-
-def _limited(generator: Iterable[Operation], count: int) -> Iterator[Operation]:
+def limited(generator: Iterable[Operation], count: int) -> Iterator[Operation]:
     for _, operation in zip(range(count), generator, strict=False):
         yield operation
 

@@ -6,7 +6,7 @@ import pytest
 from tests.model.sequences import check
 
 SEQUENCES = 60
-OPERATIONS = 60
+OPERATIONS = 120
 
 
 @pytest.mark.slow
