@@ -152,6 +152,8 @@ class Writeback:
         """Log the working state: dirty bytes (about `limit` of them), size, times. Makes no
         version."""
         async with opened.flush_lock():
+            if not opened.dirty and not self._unlogged(opened):
+                return  # another flush or seal came first
             opened.flush_seal = None
             await self._unshare(opened)
             await self._flush_locked(opened, limit, seal=False)

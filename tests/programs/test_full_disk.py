@@ -72,7 +72,8 @@ def test_a_full_disk_says_so_loses_nothing_and_can_be_cleaned(small_drive: Drive
     assert len(digests) > 50
     check(root, digests)
     with pytest.raises(OSError, match="No space left"):
-        (root / "one more").mkdir()
+        (root / "one more").write_bytes(os.urandom(2 * MIB))
+    (root / "one more").unlink()
     for name in sorted(digests)[::2]:
         (root / name).unlink()
         del digests[name]

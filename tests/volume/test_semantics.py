@@ -482,3 +482,17 @@ async def test_truncating_many_extents_takes_several_changes(store: Store) -> No
     assert await store.history("a") == [after, before[:3001], before]
     assert not [row for table, row in store.dump() if table == "purge"]
     assert limits.TRANSACTION_ROWS_MAX < 1000
+
+
+async def test_a_flush_that_comes_after_the_seal_does_nothing(store: Store) -> None:
+    """S2.4"""
+    volume = store.volume
+    handle = store.create("a")
+    await volume.write(handle, 0, os.urandom(3 << 20))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(volume.flush, handle)
+        nursery.start_soon(volume.fsync, handle.ino)
+        nursery.start_soon(volume.fsync, handle.ino)
+    await volume.release(handle)
+    assert not [row for table, row in store.dump() if table == "unsealed"]
+    assert len(await store.history("a")) == 1
