@@ -146,7 +146,7 @@ async def _restore(target: Target, version_id: str, new: Target) -> None:
 async def _wait_visible(path: bytes, ino: int) -> None:
     """The mount forgets what it showed under this name a moment later."""
     with trio.move_on_after(VISIBLE_SECONDS_MAX):
-        while _shows_another(path, ino):
+        while _shows_another(path, ino):  # noqa: ASYNC110 - the kernel sets no event
             await trio.sleep(VISIBLE_POLL_SECONDS)
 
 
