@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objfs.base.errors import DataLost, NewerFormat
@@ -24,6 +24,7 @@ def changed(item: AnyRow | tuple[Table[Any], Key]) -> Changed:
     return table_of(item), table_of(item).key_of(item), item
 
 
+@settings(max_examples=30)
 @given(st.integers(0, (1 << 63) - 1), st.lists(any_row | any_key(), max_size=8))
 def test_what_goes_in_comes_out(time_ns: int, items: list[AnyRow | tuple[Table[Any], Key]]) -> None:
     changes = {(c[0].id, c[1]): c for c in map(changed, items)}.values()

@@ -1,7 +1,7 @@
 """The tables: their identities are fixed, their keys and columns are what rows have."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from objfs.meta import rows
 from objfs.meta.rows import Row, RowWithBlobs
@@ -51,6 +51,7 @@ def test_every_row_type_has_its_table() -> None:
     assert kinds - {Row, RowWithBlobs} == {table.row for table in TABLES}
 
 
+@settings(max_examples=30)
 @given(any_row)
 def test_keys_and_columns_are_tuples_of_the_rows_values(row: AnyRow) -> None:
     table = table_of(row)
