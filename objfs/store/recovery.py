@@ -194,8 +194,9 @@ class _Recovery:
                 self._missing(1, self._known, 0, 0)
             return self._known
         first = journals[0].index.first_sequence
-        below = any(checkpoint.sequence >= first - 1 for checkpoint in checkpoints)
-        expected = first if below else 1  # METAs below a checkpoint may have been freed
+        # Journals are freed below the second newest checkpoint, and nowhere else.
+        freed = checkpoints[1].sequence if len(checkpoints) > 1 else 0
+        expected = first if first - 1 <= freed else 1
         for segment in journals:
             for run in segment.index.runs:
                 if run.first < expected:
@@ -230,7 +231,7 @@ class _Recovery:
                         self._report.damage.append(
                             Damage(segment.id, found.offset, found.length, _what(found))
                         )
-                        unsealed.end = max(unsealed.end, found.end)
+                        unsealed.end = max(unsealed.end, found.offset + found.length)
             before = max(before, segment.index.last_sequence)
 
     def _check_references(self, last: int) -> int:
@@ -280,7 +281,9 @@ class _Recovery:
             if segment.is_journal and segment.id >= tail:
                 end = self._kept_end(unsealed, last) if segment.id == tail else None
                 end = SEGMENT_HEADER_BYTES if end is None else end
-                damaged = [f.end for f in unsealed.broken if self._is_damage(segment, f)]
+                damaged = [
+                    f.offset + f.length for f in unsealed.broken if self._is_damage(segment, f)
+                ]
                 end = max([end, *damaged])
                 if end < unsealed.end or segment.index.last_sequence > last:
                     self._report.cut_metas += max(segment.index.last_sequence - last, 0)
@@ -363,7 +366,7 @@ def _scan_all(unsealed: _Unsealed, size: int) -> None:
         if header is None or not found.intact:
             unsealed.broken.append(found)
             if header is not None and not segment.is_journal:
-                unsealed.end = found.end
+                unsealed.end = found.offset + found.length
             continue
         if header.kind == RecordKind.FOOTER:
             break

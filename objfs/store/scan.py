@@ -107,10 +107,10 @@ def _find_header(window: Window, seed: int, start: int) -> int:
         found = _find_in(view, seed, at)
         if found is not None:
             return found
-        step = len(view) - RECORD_HEADER_BYTES
+        step = (len(view) - RECORD_HEADER_BYTES) & -RECORD_ALIGNMENT_BYTES
         if at + len(view) >= window.size or step <= 0:
             break
-        at += step & -RECORD_ALIGNMENT_BYTES
+        at += step
     return window.size
 
 

@@ -163,6 +163,7 @@ async def crashed_log(memory: MemoryDevice, history: History) -> None:
     history.append(log, (large, NOISE[:200]))
 
 
+@pytest.mark.slow
 async def test_the_tail_torn_at_every_byte() -> None:
     memory, history = MemoryDevice(), History()
     await crashed_log(memory, history)
@@ -204,6 +205,7 @@ async def segment_in_a_file(memory: MemoryDevice, history: History, name: str) -
     history.append(log, (log.append_data(1, 0, last), last))
 
 
+@pytest.mark.slow
 async def test_a_segment_in_a_users_file_is_never_taken_for_records() -> None:
     name = "0000000000000001.journal"
     memory, history = MemoryDevice(), History()
