@@ -3,7 +3,6 @@
 import os
 
 from objfs.base.types import Caller
-from objfs.store.faults import FaultPlan, FaultyDevice
 from objfs.volume.volume import Handle, Volume
 from tests.model.harness import BUCKET, Harness
 
@@ -15,19 +14,10 @@ class Store(Harness):
 
     def __init__(self) -> None:
         super().__init__(segment_bytes=1 << 20)
-        self.plan = FaultPlan()
-
-    async def make(self) -> Volume:
-        volume = self.open(device=FaultyDevice(self.memory, self.plan))
-        volume.create_bucket(BUCKET)
-        await volume.sync()
-        self.clock.advance()
-        return volume
 
     def again(self) -> Volume:
         """Open what the last crash or close left, with no faults."""
-        self.plan = FaultPlan()
-        return self.open(device=FaultyDevice(self.memory, self.plan))
+        return self.open()
 
     @property
     def root(self) -> int:
