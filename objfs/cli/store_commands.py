@@ -68,18 +68,29 @@ def _remove_what_init_made(directory: StoreDirectory, existed: bool) -> None:
 
 @click.command()
 @click.argument("store", metavar="STORE|MOUNTPOINT")
+@click.option("--recount", is_flag=True, help="Count anew what the buckets hold, and compare.")
 @json_option
 @click.pass_context
-def status(context: click.Context, store: str, as_json: bool) -> None:
+def status(context: click.Context, store: str, recount: bool, as_json: bool) -> None:
     """Show how a store is. Exit status 1 if it failed or is damaged."""
     directory = store_of(store)
     answer = {"store": str(directory.path), **run_command(directory, "status")}
+    if recount:
+        answer["recount"] = run_command(directory, "recount")
     if as_json:
         print_json(answer)
     else:
         print_facts(_status_facts(answer))
-    if answer["damage"] or answer["error"]:
+    if answer["damage"] or answer["error"] or _miscounted(answer):
         context.exit(DAMAGED)
+
+
+def _miscounted(answer: dict[str, Any]) -> list[str]:
+    """The buckets whose figures are wrong."""
+    recount = answer.get("recount")
+    if recount is None or not recount["exact"]:
+        return []
+    return [name for name, each in recount["buckets"].items() if each["counted"] != each["kept"]]
 
 
 def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
@@ -101,6 +112,10 @@ def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         facts.append((f"bucket {name}", f"{use['objects']} files, {live}; old versions {past}"))
     facts.append(("damage", "none found" if not answer["damage"] else ""))
     facts += [("", each) for each in answer["damage"]]
+    if "recount" in answer:
+        exact = answer["recount"]["exact"]
+        wrong = ", ".join(_miscounted(answer)) or ("all right" if exact else "changed meanwhile")
+        facts.append(("recount", wrong))
     return facts
 
 

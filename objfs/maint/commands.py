@@ -13,7 +13,9 @@ from typing import Any
 
 from objfs.base.errors import InvalidRequest
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
-from objfs.meta.rows import Bucket
+from objfs.meta.maintenance import count_usage
+from objfs.meta.rows import Bucket, Usage
+from objfs.meta.tables import USAGE
 from objfs.volume.volume import Volume
 
 
@@ -36,6 +38,31 @@ async def sync(volume: Volume) -> dict[str, object]:
     """Everything written so far is durable when it returns."""
     await volume.sync()
     return {"synced": True}
+
+
+async def recount(volume: Volume) -> dict[str, object]:
+    """Counts what each bucket holds, from the index's rows, beside what is kept of it. `exact` is
+    false when something was changed meanwhile."""
+    counted = await count_usage(volume.core.database)
+    kept = {row.bucket: row for row in volume.core.database.scan(USAGE)}
+    return {
+        "exact": counted.exact,
+        "buckets": {
+            bucket.name: {
+                "counted": _usage_form(counted.usage.get(bucket.id, Usage(bucket.id))),
+                "kept": _usage_form(kept.get(bucket.id, Usage(bucket.id))),
+            }
+            for bucket in volume.buckets()
+        },
+    }
+
+
+def _usage_form(usage: Usage) -> dict[str, int]:
+    return {
+        "live_bytes": usage.live_bytes,
+        "past_bytes": usage.past_bytes,
+        "objects": usage.objects,
+    }
 
 
 # --- Buckets --------------------------------------------------------------------------------------
@@ -149,6 +176,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
     for command in (
         status,
         sync,
+        recount,
         bucket_list,
         bucket_create,
         bucket_set,

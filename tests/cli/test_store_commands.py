@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from objfs.cli.opening import take_lock
 from objfs.cli.store_directory import read_store
+from objfs.meta.tables import USAGE
 from objfs.volume.volume import Volume
 from tests.cli.conftest import CommandLine, empty_store, put, version_ids, with_volume
 
@@ -130,6 +132,28 @@ def test_status_tells_how_a_store_is(objfs: CommandLine, store: Path) -> None:
     text = objfs("status", store).out
     assert "1 files, 2.9 KiB; old versions 4.9 KiB" in text
     assert "none found" in text
+
+
+def test_a_recount_compares(objfs: CommandLine, store: Path) -> None:
+    put(store, b"a", b"x" * 5000, b"y" * 3000)
+    ran = objfs("status", store, "--recount", "--json")
+    assert ran.status == 0
+    figures = {"live_bytes": 3000, "past_bytes": 5000, "objects": 1}
+    assert ran.json["recount"] == {
+        "exact": True,
+        "buckets": {"main": {"counted": figures, "kept": figures}},
+    }
+    assert "all right" in objfs("status", store, "--recount").out
+
+    async def miscount(volume: Volume) -> None:
+        with volume.core.database.change() as change:
+            (row,) = change.scan(USAGE)
+            change.put(replace(row, objects=7))
+
+    with_volume(store, miscount)
+    ran = objfs("status", store, "--recount")
+    assert ran.status == 1
+    assert ran.out.splitlines()[-1].split() == ["recount", "main"]
 
 
 def test_sync_says_nothing(objfs: CommandLine, store: Path) -> None:
@@ -280,13 +304,36 @@ def test_rebuild_of_nothing(objfs: CommandLine, tmp_path: Path) -> None:
     assert "no segment with a readable header" in ran.err
 
 
+def test_history_goes_on_after_damage(objfs: CommandLine, store: Path) -> None:
+    """S4.4"""
+    for name in (b"a", b"b", b"c"):
+        put(store, name, b"of " + name)
+    # Each opening wrote a segment of its own; the middle one is damaged in its first META.
+    damaged = next(path for path in (store / "segments").iterdir() if b"of b" in path.read_bytes())
+    entries = objfs("inspect", damaged, "--records", "--json").json["entries"]
+    meta = next(entry for entry in entries if entry["kind"] == "META")
+    flip(damaged, meta["offset"] + meta["length"] - 1)
+    ran = objfs("rebuild", store, "--json")
+    assert ran.status == 1
+    assert len(ran.json["damage"]) == 1
+    assert ran.json["missing_metas"] == 1
+    for path, content in ((f"{store}:main/a", "of a"), (f"{store}:main/c", "of c")):
+        (only,) = version_ids(objfs, path)
+        assert objfs("cat", path, "--version", only).out == content
+
+
+def flip(file: Path, offset: int) -> None:
+    """Damage one byte."""
+    data = bytearray(file.read_bytes())
+    data[offset] ^= 1
+    file.write_bytes(data)
+
+
 def test_damage_is_exit_status_1(objfs: CommandLine, store: Path) -> None:
     put(store, b"a", b"one")
     put(store, b"b", b"two")
     first = min((store / "segments").iterdir())
-    data = bytearray(first.read_bytes())
-    data[170] ^= 1  # in the payload of the first META
-    first.write_bytes(data)
+    flip(first, 170)  # in the payload of the first META
     ran = objfs("inspect", first, "--records")
     assert ran.status == 1
     assert "DAMAGED" in ran.out
