@@ -68,6 +68,7 @@ ROWS_PER_BATCH_MAX = 100  # rows one batch of long work reads: each may be writt
 FLUSH_BATCH_BYTES = 16 * MIB  # what one round of a flush takes out of the dirty buffer
 SPACE_MARGIN_BYTES = 32 * MIB  # kept free for metadata: below it nothing may grow
 SPACE_CHECK_BYTES = 16 * MIB  # growth accepted between two looks at the free space
+SPACE_CHECK_SECONDS = 0.25
 CLOSED_INODES_NAMED_MAX = 65_536
 PREFETCH_WINDOW_BYTES = 1 * MIB
 PREFETCH_WINDOWS_MAX = 4

@@ -70,6 +70,7 @@ class Core:
         }
         self.active = trio.Event()  # set while background tasks have work
         self._growth_left = 0  # bytes that may be accepted before the next look at the device
+        self._look_again = 0.0  # or when it is this late
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -147,7 +148,9 @@ class Core:
     def admit(self, size: int) -> None:
         """Accept `size` bytes of growth. NoSpace below the margin that deleting needs."""
         self._growth_left -= size
-        if self._growth_left < 0:
+        now = self.clock.monotonic()
+        if self._growth_left < 0 or now >= self._look_again:
+            self._look_again = now + limits.SPACE_CHECK_SECONDS
             self._look_at_device(size)
 
     def log_space_changed(self) -> None:
@@ -156,6 +159,8 @@ class Core:
 
     def _look_at_device(self, size: int) -> None:
         room = self.log.free_bytes() - limits.SPACE_MARGIN_BYTES - self.dirty_bytes - size
+        if self.reserve is not None:  # what the reserve lacks is not for growth
+            room -= max(self.settings.reserve_bytes - self.reserve.bytes_held(), 0)
         if room < 0:
             self._growth_left = 0
             raise NoSpace(
