@@ -49,7 +49,8 @@ def test_a_group_says_what_its_most_telling_member_says() -> None:
 
 
 def test_the_log_tells_of_broken_storage_and_bugs_only() -> None:
-    assert is_expected(errors.NotFound("")) and is_expected(errors.NoSpace(""))
+    assert is_expected(errors.NotFound(""))
+    assert is_expected(errors.NoSpace(""))
     for error in (errors.DataLost(""), KeyError(""), errors.MountError("")):
         assert not is_expected(error)
         assert not is_expected(ExceptionGroup("", [errors.NotFound(""), error]))
