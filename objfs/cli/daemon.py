@@ -47,7 +47,7 @@ class LogFile(RotatingFileHandler):
 
 def log_to_stderr() -> None:
     """For a process that stays in the foreground."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=True)
 
 
 def name_process() -> None:

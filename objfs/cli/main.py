@@ -4,6 +4,7 @@ Exit status: 0 done, 1 it failed or found damage, 2 wrong usage. An error is one
 error; with OBJFS_TRACEBACK=1 in the environment the Python traceback comes too.
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -71,6 +72,8 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="surrogateescape")
+    # What a store opened by a command itself has to say; a mount logs into its file instead.
+    logging.basicConfig(level=logging.WARNING, format="objfs: %(message)s")
     sys.exit(run_command_line(sys.argv[1:]))
 
 
