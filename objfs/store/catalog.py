@@ -96,10 +96,6 @@ class Catalog:
         found = self._segments.get(segment)
         return None if found is None else found.seed
 
-    def drop(self, segment: int) -> None:
-        """The segment is gone."""
-        del self._segments[segment]
-
     def get(self, segment: int) -> Segment | None:
         """One segment."""
         return self._segments.get(segment)

@@ -555,7 +555,6 @@ class Log:
             self._placement.close()
 
     async def _seal_all(self) -> None:
-        await self.sync()
         for writer in (self._bulk, self._journal):
             if writer is not None:
                 self._retire(writer)

@@ -111,13 +111,6 @@ class Reader:
         _check_hash(location, header, hash32)
         return self._decompressor.unpack(header, payload)
 
-    def forget(self, segment: int) -> None:
-        """Drop what is cached of a segment."""
-        for key in [key for key in self._blocks if key[0] == segment]:
-            del self._blocks[key]
-        for head_key in [key for key in self._heads if key[0] == segment]:
-            del self._heads[head_key]
-
     def _place(self, location: Location) -> Place:
         segment, offset, length = location
         seed = self._seed(segment)

@@ -112,20 +112,25 @@ class _Recovery:
             self._look_at(segment_id, kind)
         self._settle_unreadable()
         self._known = max(
-            [0]
-            + [s.index.synced_through for s in self._catalog]
-            + [u.synced_through for u in self._unsealed.values()]
+            (
+                max(segment.index.synced_through, segment.index.last_sequence)
+                for segment in self._catalog
+                if segment.state == State.SEALED
+            ),
+            default=0,
         )
+        for unsealed in self._unsealed.values():
+            self._known = max(self._known, unsealed.synced_through)
         checkpoints = complete_checkpoints(self._parts())
         last = self._walk(checkpoints)
         self._note_broken()
         last = self._check_references(last)
         self._cut(last)
-        if not self._read_only:
-            self._mend()
         report = self._report
         report.segments, report.scanned = len(self._catalog), len(self._unsealed)
         report.last_sequence, report.synced_through = last, self._known
+        if not self._read_only:
+            self._mend()
         next_id = max((segment_id for segment_id, _ in found), default=0) + 1
         synced = min(self._known, last) if self._read_only else last
         return Recovered(self._catalog, next_id, self._epoch, last, synced, checkpoints, report)
@@ -327,7 +332,7 @@ class _Recovery:
         self._placement.sync_names()
         for unsealed in self._unsealed.values():
             segment = unsealed.segment
-            segment.index.synced_through = max(self._report.last_sequence, self._known)
+            segment.index.synced_through = self._report.last_sequence
             if seal_segment(segment, unsealed.file, segment.end):
                 segment.index = segment.index.summary()
 

@@ -88,15 +88,19 @@ def scan_one(
 ) -> Scanned | None:
     """The record at `at`, or None when none is there, or when the file ends inside it."""
     header = unpack_header(window.view(at, RECORD_HEADER_BYTES), 0, seed + at)
-    if header is None or at + header.length > window.size:
+    if header is None:
+        return None
+    head_bytes = header.head_bytes
+    length = head_bytes + header.stored
+    if at + length > window.size:
         return None
     intact = True
     if look_at(header):
-        record = window.view(at, header.length)
-        sums = record[RECORD_HEADER_BYTES : header.head_bytes]
-        payload = record[header.head_bytes :]
-        intact = verify_sums(header, sums) and verify_payload(header, payload)
-    return Scanned(at, header.length, header, intact)
+        record = window.view(at, length)
+        intact = verify_payload(header, record[head_bytes:])
+        if intact and head_bytes > RECORD_HEADER_BYTES:
+            intact = verify_sums(header, record[RECORD_HEADER_BYTES:head_bytes])
+    return Scanned(at, length, header, intact)
 
 
 def _find_header(window: Window, seed: int, start: int) -> int:

@@ -62,20 +62,21 @@ def read_head(place: Place, wait: bool = True) -> Head | None:
 
 
 @overload
-def read_record(place: Place, wait: Literal[True] = True) -> tuple[RecordHeader, bytearray]: ...
+def read_record(place: Place, wait: Literal[True] = True) -> tuple[RecordHeader, memoryview]: ...
 @overload
-def read_record(place: Place, wait: bool) -> tuple[RecordHeader, bytearray] | None: ...
-def read_record(place: Place, wait: bool = True) -> tuple[RecordHeader, bytearray] | None:
+def read_record(place: Place, wait: bool) -> tuple[RecordHeader, memoryview] | None: ...
+def read_record(place: Place, wait: bool = True) -> tuple[RecordHeader, memoryview] | None:
     """Header and the whole stored payload."""
     stored = _stored(place)
-    sizes = [RECORD_HEADER_BYTES, BLOCK_SUM_BYTES * block_count(stored), stored]
-    fetched = _fetch(place, 0, sizes, wait)
+    fetched = _fetch(place, 0, [place.length], wait)
     if fetched is None:
         return None
-    head = _head(place, fetched[0], fetched[1])
-    if not verify_payload(head.header, fetched[2]):
+    record = memoryview(fetched[0])
+    payload = place.length - stored
+    head = _head(place, record, record[RECORD_HEADER_BYTES:payload])
+    if not verify_payload(head.header, record[payload:]):
         raise lost(place.segment, place.offset, "the payload does not verify")
-    return head.header, fetched[2]
+    return head.header, record[payload:]
 
 
 @overload

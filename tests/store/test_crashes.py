@@ -119,6 +119,7 @@ async def check_all_power_cuts(memory: MemoryDevice, history: History, seeds: in
         history.check(rig.open(read_only=True))
         log = rig.open()
         history.check(log)
+        assert rig.open(read_only=True).recovery.synced_through == log.last_sequence
         again = History(list(history.metas), list(history.data), log.last_sequence)
         again.checkpoints = len(log.checkpoints())
         again.forget_after(log.last_sequence)
