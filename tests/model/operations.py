@@ -50,6 +50,9 @@ class Scene(Protocol):
     def paths(self, kind: str) -> list[str]:
         """The existing paths of a kind: "file", "directory" (with the root), "any"."""
 
+    def paths_ever(self) -> set[str]:
+        """Every path that anything but a directory ever had."""
+
     def open_slots(self) -> list[int]:
         """Slots that hold a handle."""
 
@@ -115,6 +118,7 @@ class Generator:
             (3, self._symlink),
             (5, self._link),
             (4, self._unlink),
+            (7, self._restore),
             (8, self._rename),
             (3, self._exchange),
             (5, self._change_mode),
@@ -280,6 +284,22 @@ class Generator:
 
     def _unlink(self) -> Operation:
         return "unlink", (self._path("file" if self._random.random() < 0.7 else "any"),)
+
+    def _restore(self) -> list[Operation]:
+        """A restore, and perhaps a change of what it shares with the past."""
+        random, slot = self._random, self._free_slot()
+        paths = sorted(self._scene.paths_ever())
+        path = random.choice(paths) if paths else self._free_path()
+        operations: list[Operation] = [("restore", (path, random.choice((0, 0, 1, 1, 2))))]
+        change = random.randrange(4)
+        if change:
+            operations.append(("open", (path, os.O_RDWR, slot)))
+        if change & 1:
+            operations.append(("truncate_open", (slot, self._size())))
+        if change & 2:
+            length = random.choice(LENGTHS[:-1])
+            operations.append(("write", (slot, random.choice(OFFSETS), length, self._seed())))
+        return [*operations, *random.choice(ENDS)(slot)] if change else operations
 
     def _rename(self) -> Operation:
         random = self._random

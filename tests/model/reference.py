@@ -168,6 +168,14 @@ class Opened(NamedTuple):
         return self.flags & os.O_ACCMODE != os.O_RDONLY
 
 
+class Entry(NamedTuple):
+    """One version of a path; without content it is a deletion."""
+
+    sequence: int
+    sealed: Sealed | None
+    number: int = ROOT
+
+
 @dataclass
 class World:
     """One moment: every inode that ever was, and the names."""
@@ -541,6 +549,74 @@ class Reference:
             self._touch(place[0], links)
             self._touch(new_place[0], -links)
 
+    # --- versions of a path ----------------------------------------------------------------------
+
+    def paths_ever(self) -> set[str]:
+        """Every path that anything but a directory ever had."""
+        return {
+            path
+            for world in self.moments.values()
+            for path, number in world.tree().items()
+            if number not in world.names
+        }
+
+    def history(self, path: str) -> list[Entry]:
+        """The versions of a path, newest first. It led to a file through the same directories for
+        a stretch of moments; the stretch shows what was sealed when it began, and what was sealed
+        until it ended; and its end is an entry if no other stretch begins there."""
+        entries: list[Entry] = []
+        chain: tuple[int, ...] = ()
+        begin = 0
+        for at in sorted(self.moments):
+            world = self.moments[at]
+            found = _chain(world, path)
+            if found == chain:
+                continue
+            if chain:
+                entries += self._shown(chain[-1], begin, at)
+                if not found:
+                    entries.append(Entry(at, None))
+            chain, begin = found, at
+        if chain:
+            entries += self._shown(chain[-1], begin, self.sequence)
+        return entries[::-1]
+
+    def _shown(self, number: int, begin: int, until: int) -> list[Entry]:
+        """What an operation seals it seals before it takes the name away: `until` is included."""
+        sealed = [each for each in self.world.nodes[number].versions if each.since <= until]
+        first = [each for each in sealed if each.since <= begin][-1:]
+        later = [each for each in sealed if each.since > begin]
+        return [Entry(max(each.since, begin), each, number) for each in first + later]
+
+    def restore(self, path: str, index: int) -> None:
+        """Version number `index`, counted from the newest, becomes the newest."""
+        history = self.history(path)
+        if index >= len(history):
+            raise PassedOver
+        entry = history[index]
+        if entry.sealed is None:
+            self._refuse(InvalidRequest)
+        directory, name = self._place(path)
+        there = self.world.names[directory].get(name)
+        if there is not None:
+            displaced = self.world.nodes[there]
+            if displaced.is_directory:
+                self._refuse(IsADirectory)
+            self._displace(displaced)
+            self._drop_link(displaced)
+        was = self.world.nodes[entry.number].state_at(entry.sequence)
+        content = entry.sealed.content
+        node = Node(
+            len(self.world.nodes),
+            (Era(PENDING, self.now, was._replace(nlink=1, ctime=self.now)),),
+            content=content,
+            logged=content,
+            versions=(Sealed(PENDING, content),),
+        )
+        self.world.nodes[node.number] = node
+        self.world.names[directory][name] = node.number
+        self._touch(directory)
+
     # --- open files ------------------------------------------------------------------------------
 
     def open(self, path: str, flags: int, slot: int) -> None:
@@ -688,6 +764,15 @@ class Reference:
         assert limit > 0
         return sorted(self.world.names[node.number])
 
+    def usage(self) -> tuple[int, int, int]:
+        """Live bytes (sealed, of what has a name), past bytes, named inodes but the root."""
+        world = self.world
+        named = set(world.tree().values()) - {ROOT}
+        current = [world.nodes[number] for number in named if world.nodes[number].versions]
+        live = sum(len(node.versions[-1].content) for node in current)
+        every = sum(len(each.content) for node in world.nodes.values() for each in node.versions)
+        return live, every - live, len(named)
+
     # --- ends ------------------------------------------------------------------------------------
 
     def remount(self) -> None:
@@ -753,6 +838,17 @@ class Reference:
         self.within = {end: worlds}
         self.moments[end] = worlds[-1]
         self.sequence = end
+
+
+def _chain(world: World, path: str) -> tuple[int, ...]:
+    """The inodes along a path to a file; empty if it leads to none."""
+    chain = [ROOT]
+    for name in path.split("/"):
+        found = world.names.get(chain[-1], {}).get(name)
+        if found is None:
+            return ()
+        chain.append(found)
+    return () if chain[-1] in world.names else tuple(chain)
 
 
 def _settle(world: World, sequence: int) -> list[int]:

@@ -12,6 +12,7 @@ from random import Random
 
 from objfs.base.errors import ObjfsError
 from objfs.base.limits import KIB, MIB
+from objfs.meta.tables import INODE, ORPHAN, PURGE, UNSEALED, USAGE
 from objfs.store.memory import Survives, nothing_survives
 from tests.model.harness import BUCKET, Harness, some_survives
 from tests.model.operations import Generator, Operation
@@ -58,6 +59,9 @@ class Run:
 
     def paths(self, kind: str) -> list[str]:
         return self.reference.paths(kind)
+
+    def paths_ever(self) -> set[str]:
+        return self.reference.paths_ever()
 
     def open_slots(self) -> list[int]:
         return self.reference.open_slots()
@@ -126,7 +130,7 @@ class Run:
             self.reference.settle(self._sequence)
         if self._sequence != self.reference.sequence:
             raise Differs(f"opening after a clean end went on to {self._sequence}")
-        await self.compare_some_past()
+        await self.compare_after_opening()
 
     async def _crash(self, kept: str, seed: int, index_fault: str) -> None:
         self.harness.crash(SURVIVORS[kept](seed))
@@ -153,7 +157,7 @@ class Run:
                 break
         else:
             raise Differs(f"not one of {len(candidates)} moments around {found}: {complaints}")
-        await self.compare_some_past()
+        await self.compare_after_opening()
 
     def twin(self, survives: Survives | None) -> "Run":
         """The same history after a crash, to go on by itself. Not open yet: `reopen`."""
@@ -183,14 +187,38 @@ class Run:
             if complaints:
                 raise Differs("\n".join(complaints))
 
-    async def compare_some_past(self) -> None:
+    def compare_figures(self) -> None:
+        """After an opening: nothing is left to be cleaned up, and what is counted with every
+        change is what counting everything gives."""
+        database = self.harness.volume.core.database
+        left = [*database.scan(ORPHAN), *database.scan(UNSEALED), *database.scan(PURGE)]
+        if left:
+            raise Differs(f"the opening left {left}")
+        nameless = [row.ino for row in database.scan(INODE) if row.nlink == 0]
+        if nameless:
+            raise Differs(f"inodes without a name: {nameless}")
+        (usage,) = database.scan(USAGE)
+        counted = self.reference.usage()
+        if (usage.live_bytes, usage.past_bytes, usage.objects) != counted:
+            raise Differs(f"{usage}, counted {counted}")
+
+    async def compare_histories(self) -> None:
+        """The versions of every path that ever was, in their order and with their bytes."""
+        for path in sorted(self.reference.paths_ever()):
+            complaints = await self.subject.history_differences(self.reference, path)
+            if complaints:
+                raise Differs("\n".join(complaints))
+
+    async def compare_after_opening(self) -> None:
+        """The figures, and some past moments."""
+        self.compare_figures()
         moments = list(self.reference.moments)
         count = min(len(moments), MOMENTS_AFTER_AN_OPENING)
         await self.compare_past(self._random.sample(moments, count))
 
 
 async def run(operations: Iterable[Operation], seed: int, directory: Path | None) -> Run:
-    """The operations, every past moment, a clean end, and every past moment again."""
+    """The operations, all of the past, a clean end, and all of the past again."""
     return await _run(await Run.begin(seed, directory), operations)
 
 
@@ -198,8 +226,10 @@ async def _run(run: Run, operations: Iterable[Operation]) -> Run:
     for operation in operations:
         await run.perform(operation)
     await run.compare_past()
+    await run.compare_histories()
     await run.perform(("remount", ("lost",)))
     await run.compare_past()
+    await run.compare_histories()
     return run
 
 

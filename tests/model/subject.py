@@ -105,6 +105,10 @@ class Subject:
     def commit(self) -> None:
         self.volume.commit()
 
+    async def restore(self, path: str, index: int) -> None:
+        entry = self.volume.versions(self.bucket, path.encode())[index]
+        await self.volume.restore(self.bucket, path.encode(), entry.version_id)
+
     async def truncate(self, path: str, size: int) -> None:
         await self.volume.setattr(self.find(path).ino, AttributeChange(size=size))
 
@@ -221,6 +225,25 @@ class Subject:
             if number in names:
                 found += self._compare_past_names(view, where, number, names[number])
                 pending += [(f"{path}/{name}".lstrip("/"), n) for name, n in names[number].items()]
+        return found
+
+    async def history_differences(self, reference: Reference, path: str) -> list[str]:
+        """How the versions of a path are not the model's."""
+        expected = reference.history(path)
+        entries = self.volume.versions(self.bucket, path.encode())
+        found = [
+            f"version {entry.version_id} of {path} is not {wanted}"
+            for wanted, entry in zip(expected, entries, strict=False)
+            if entry.deleted != (wanted.sealed is None)
+        ]
+        if found or len(expected) != len(entries):
+            return [*found, f"{path} has {entries}, not {expected}"]
+        for wanted, entry in zip(expected, entries, strict=True):
+            if wanted.sealed is not None:
+                past = self.volume.open_version(self.bucket, path.encode(), entry.version_id)
+                data = bytes(await past.read(0, READ_BYTES))
+                where = f"version {entry.version_id} of {path}"
+                found += _compare_content(where, wanted.sealed.content, data)
         return found
 
     def _compare_past_names(

@@ -189,25 +189,3 @@ async def lived_shortly() -> Run:
     await run.perform(("write", (0, 0, 100, 1)))
     await run.perform(("release", (0,)))
     return run
-
-
-@pytest.mark.slow
-async def test_usage_is_what_a_recount_finds() -> None:
-    """The figures kept with every change are those that counting everything gives."""
-    for seed in SEEDS:
-        run = await lived(seed)
-        await as_it_was(run)
-        volume = run.harness.open("lost")
-        status = volume.status()["buckets"]
-        assert isinstance(status, dict)
-        world = run.reference.world
-        linked = [node for node in world.nodes.values() if node.state.nlink and node.number]
-        linked = [node for node in linked if not node.is_directory or node.number in world.names]
-        live = sum(len(node.content) for node in linked if node.is_file)
-        everything = sum(len(s.content) for node in world.nodes.values() for s in node.versions)
-        assert status["main"] == {
-            "live_bytes": live,
-            "past_bytes": everything - live,
-            "objects": len(linked),
-        }
-        await volume.close()
