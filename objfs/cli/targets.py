@@ -50,8 +50,11 @@ def parse_store_argument(text: str) -> Source:
 def store_of(text: str) -> StoreDirectory:
     """The store that STORE or MOUNTPOINT means."""
     mounts = mountinfo.read_mounts()
-    mount = mountinfo.mount_over(mountinfo.resolve(text, mounts, follow_last=True), mounts)
-    if mount is not None and mount.filesystem == FILESYSTEM:
+    path = mountinfo.resolve(text, mounts, follow_last=True)
+    mount = mountinfo.mount_over(path, mounts)
+    inside = mount is not None and mount.filesystem == FILESYSTEM
+    # A store may lie in the mount of another one, but not at its very mount point.
+    if mount is not None and inside and (path == mount.point or not is_store(path)):
         return read_store(Path(os.fsdecode(source_of(mount).store)))
     if ":" in text and not os.path.exists(text):
         return read_store(Path(os.fsdecode(parse_store_argument(text).store)))

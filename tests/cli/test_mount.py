@@ -301,6 +301,30 @@ def test_what_does_not_exist_is_not_mounted(
     assert objfs("status", drive.store, "--json").json.get("owner") is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes bind mounts")
+def test_a_path_through_a_bind_mount(drive: Drive, objfs: CommandLine, tmp_path: Path) -> None:
+    drive.mount()
+    (drive.mountpoint / "dir/sub").mkdir(parents=True)
+    (drive.mountpoint / "dir/sub/a").write_text("one")
+    bound = tmp_path / "bound"
+    bound.mkdir()
+    run("mount", "--bind", drive.mountpoint / "dir", bound)
+    try:
+        ids = version_ids(objfs, bound / "sub/a")
+        assert ids == version_ids(objfs, drive.mountpoint / "dir/sub/a")
+        assert objfs("status", bound / "sub", "--json").json["store"] == str(drive.store)
+    finally:
+        run("umount", bound)
+
+
+def test_a_store_within_a_mount(drive: Drive, objfs: CommandLine) -> None:
+    drive.mount()
+    inner = drive.mountpoint / "inner"
+    assert objfs("init", inner).status == 0
+    assert objfs("status", inner, "--json").json["store"] == str(inner)
+    assert objfs("status", drive.mountpoint, "--json").json["store"] == str(drive.store)
+
+
 def test_all_buckets_at_once(drive: Drive, objfs: CommandLine) -> None:
     assert objfs("bucket", "create", drive.store, "photos").status == 0
     drive.mount("--all-buckets")
