@@ -15,7 +15,8 @@ What is right:
   *Sealed* content is what the past and every other reader sees: a version is sealed at flush and
   release if the file changed, before its last name is displaced, at a clean end, and by recovery.
 - **Replacement.** A seal takes the place of the version that a flush made in the same session, if
-  that was less than `AMEND_NS` ago and nothing exposed it since. The replaced interval then
+  that was less than `AMEND_NS` ago, nothing exposed it since, nothing was cut off, and the file
+  did not share its bytes with a version that a restore brought back. The replaced interval then
   reads as the version before.
 - **The past.** At a moment: the names as they were, the era that holds then, the content and the
   size last sealed then.
@@ -115,7 +116,9 @@ class Node:
     content: bytes = b""
     logged: bytes = b""
     versions: tuple[Sealed, ...] = ()
-    dirty: bool = False  # bytes were written that are not in the log
+    dirty: bool = False  # something was written since the content was logged
+    written_from: int | None = None  # the lowest offset of written bytes that are not logged
+    shared: bool = False  # a restore made it, and it has no bytes of its own yet
     changed: bool = False  # there is working state that no version covers
     unsealed: bool = False  # there is logged state that no version covers
     times: Times = KEPT  # of the working state
@@ -337,6 +340,7 @@ class Reference:
         if node.state.nlink == 0:
             node.content = node.logged = b""
             node.changed = node.unsealed = node.dirty = False
+            node.written_from = None
             node.times = KEPT
 
     def _log(self, node: Node) -> None:
@@ -352,12 +356,16 @@ class Reference:
         working = node.working
         self._put(node, atime=working.atime, mtime=working.mtime, ctime=working.ctime)
         node.logged, node.times, node.dirty = node.content, KEPT, False
+        if node.written_from is not None:
+            node.written_from, node.shared = None, False
 
     def _seal(self, node: Node, *, by_flush: bool = False) -> None:
         """A version, if there is anything that none covers. Nobody will see one of a file without
         a name."""
         if not node.changed or not node.state.nlink:
             return
+        if node.shared and node.written_from is not None:
+            node.flushed_at = None
         replaces = node.flushed_at is not None and node.flushed_at > self.now - AMEND_NS
         kept = node.versions[:-1] if replaces else node.versions
         self._put_working(node)
@@ -612,6 +620,7 @@ class Reference:
             content=content,
             logged=content,
             versions=(Sealed(PENDING, content),),
+            shared=True,
         )
         self.world.nodes[node.number] = node
         self.world.names[directory][name] = node.number
@@ -640,6 +649,7 @@ class Reference:
         old = node.content.ljust(offset, b"\0")
         node.content = old[:offset] + content(seed, length) + old[offset + length :]
         node.dirty = True
+        node.written_from = min(offset, offset if node.written_from is None else node.written_from)
         self._changed(node)
         return length
 
@@ -707,10 +717,13 @@ class Reference:
         """What is cut off the logged content is cut off in the log at once."""
         if size < len(node.logged):
             node.logged = node.logged[:size]
+            node.shared = False
             node.unsealed = True
             node.flushed_at = None
             self._put(node)
             self._step()
+        if node.written_from is not None and node.written_from >= size:
+            node.written_from = None
         node.content = node.content[:size].ljust(size, b"\0")
         self._changed(node)
 
@@ -809,6 +822,7 @@ class Reference:
             node.content, node.times = node.logged, KEPT
             node.session = node.flushed_at = None
             node.changed = node.dirty = False
+            node.written_from = None
             node.handles = 0
         self.moments = {at: each for at, each in self.moments.items() if at < found}
         self.within = {at: each for at, each in self.within.items() if at <= found}
