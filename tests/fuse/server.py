@@ -2,19 +2,22 @@
 
     python -m tests.fuse.server STORE MOUNTPOINT ROOT [WORD...]
 
-ROOT is a bucket, or `*` for all. Prints "ready", and at the end what the waiter counted. It takes
-no lock, so a test must not start two on one store.
+ROOT is a bucket, or `*` for all. The words are mount options. Prints "ready". It takes no lock, so
+a test must not start two on one store. SIGUSR1 puts a symlink `behind` into the root of `main`,
+behind the kernel; SIGUSR2 cancels the mount.
 """
 
 import logging
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 
-import pyfuse3
 import trio
 
 from objfs.base.settings import Settings
 from objfs.base.system import SystemClock, SystemRandomness, TrioThreads
+from objfs.base.types import Caller
 from objfs.fuse.mount import MountOptions, serve
 from objfs.meta.sqlite import SqliteEngine
 from objfs.store.log import Log
@@ -48,41 +51,41 @@ def open_store(store: Path) -> Volume:
     return volume
 
 
+async def obey(volume: Volume, scope: trio.CancelScope) -> None:
+    """What the signals ask for."""
+    with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
+        async for number in signals:
+            if number == signal.SIGUSR2:
+                scope.cancel()
+                continue
+            root = volume.root("main")
+            volume.symlink(root, b"behind", b"nowhere", Caller(0, 0, 0))
+            volume.core.invalidate(root, b"behind")
+
+
 async def run(store: Path, mountpoint: Path, root: str, words: tuple[str, ...]) -> None:
     """Serve until unmounted."""
     volume = open_store(store)
+    known = {"ro", "allow_other", "no-shim"}
     options = MountOptions(
-        source=str(store).encode(),
+        source=bytes(store),
         read_only="ro" in words,
         allow_other="allow_other" in words,
-        words=tuple(word for word in words if word not in ("ro", "allow_other")),
+        words=tuple(word for word in words if word not in known),
     )
+    clock, threads = SystemClock(), TrioThreads()
+    ino = None if root == "*" else volume.root(root)
+    serving = partial(serve, volume, ino, mountpoint, options, clock=clock, threads=threads)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(volume.run)
             async with trio.open_nursery() as mounting:
-
-                async def serve_it(
-                    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-                ) -> None:
-                    ino = None if root == "*" else volume.root(root)
-                    await serve(
-                        volume,
-                        ino,
-                        mountpoint,
-                        options,
-                        clock=SystemClock(),
-                        threads=TrioThreads(),
-                        task_status=task_status,
-                    )
-
-                await mounting.start(serve_it)
+                nursery.start_soon(obey, volume, mounting.cancel_scope)
+                await mounting.start(serving)
                 print("ready", flush=True)
             nursery.cancel_scope.cancel()
     finally:
         await volume.close()
-    waiter = pyfuse3.trio  # type: ignore[attr-defined]
-    print(waiter.statistics(), flush=True)
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ def test_requests_that_are_withdrawn_do_no_harm(
 ) -> None:
     server = serve_nothing("lying", *words)
     script = 'for i in $(seq 50); do echo "$i" >"$0/$i" && read -r j <"$0/$i" && echo "$j"; done'
-    command = ["timeout", "30", "sh", "-c", script, server.mountpoint]
+    command = ["timeout", "30", "sh", "-c", script, str(server.mountpoint)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.split() == [str(number) for number in range(1, 51)]
     statistics = json.loads(server.unmount()[0])
