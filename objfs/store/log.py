@@ -7,7 +7,8 @@ space. One file for both would stall every small append behind the large ones.
 Always holds:
 - Appending a META is the commit. `last_sequence` only grows, by one, and only after the record is
   in the file. An append that failed left nothing behind: the file was cut back to its old end;
-  where that failed too, `failed` is set and the log takes nothing more.
+  where that failed too, `failed` is set and the log takes nothing more. (A power cut may undo the
+  cut while nothing was synced after it: a failed append that was complete is then there.)
 - `synced_sequence` <= `last_sequence`. It moves at the end of a sync to what `last_sequence` was
   at its start. Every META carries it, so that recovery can tell damage from a torn tail.
 - A sync covers, in this order: new names, bulk segments, retired journals, the journal. Only then
@@ -249,6 +250,7 @@ class Log:
         """An append failed: take back what it left, so that the next one follows the last good
         record."""
         what = f"appending to segment {journal.segment.id:016x}"
+        journal.dirty = True
         try:
             journal.file.truncate(journal.end)
         except OSError as cut_error:

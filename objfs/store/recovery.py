@@ -226,17 +226,26 @@ class _Recovery:
             )
 
     def _note_broken(self) -> None:
-        """What is broken in a journal is damage when a META that should follow it was durable."""
+        """What is broken in a journal is damage when a META that should follow it was durable.
+
+        But for the end of a segment that misses no META: a footer that was never synced may be
+        torn there. Then the bytes are kept all the same; if they were DATA, reads will tell."""
         before = 0
         for segment in self._catalog:
             unsealed = self._unsealed.get(segment.id)
             if unsealed is not None and segment.is_journal:
                 for found in unsealed.broken:
-                    if self._known > _last_before(segment.index, found.offset, before):
-                        self._report.damage.append(
-                            Damage(segment.id, found.offset, found.length, _what(found))
-                        )
-                        unsealed.end = max(unsealed.end, found.offset + found.length)
+                    last = _last_before(segment.index, found.offset, before)
+                    if self._known <= last or _is_footer(found):
+                        continue
+                    unsealed.end = max(unsealed.end, found.offset + found.length)
+                    if found.header is None and found.end >= unsealed.size:
+                        following = self._catalog.journals_from(last + 1)
+                        if following is not None and following.index.ordinal(last + 1) is not None:
+                            continue
+                    self._report.damage.append(
+                        Damage(segment.id, found.offset, found.length, _what(found))
+                    )
             before = max(before, segment.index.last_sequence)
 
     def _check_references(self, last: int) -> int:
@@ -403,6 +412,10 @@ def _what(found: Scanned) -> str:
     header = found.header
     kind = RecordKind(header.kind).name
     return f"{kind} {header.owner_a} ({header.owner_b}) does not verify"
+
+
+def _is_footer(found: Scanned) -> bool:
+    return found.header is not None and found.header.kind == RecordKind.FOOTER
 
 
 def _first(scanned: Iterator[Scanned]) -> Iterator[Scanned]:

@@ -69,6 +69,7 @@ class SegmentWriter:
             return
         while self.end in self.gaps:
             self.end = self.gaps.pop(self.end)
+        self.dirty = True
         self.file.truncate(self.end)
 
     @property
@@ -143,9 +144,10 @@ def seal_segment(segment: Segment, file: DeviceFile, end: int) -> bool:
         file.write(end, (record, trailer), len(record) + len(trailer))
     except OSError as error:
         file.truncate(end)
-        if error.errno in _NO_ROOM:
-            return False
-        raise
+        if error.errno not in _NO_ROOM:
+            raise
+        file.sync()  # half a footer that comes back after a power cut would look like damage
+        return False
     file.sync()
     segment.footer = (end, len(record))
     segment.end = end
