@@ -37,8 +37,8 @@ from objfs.base.limits import (
 from objfs.base.ports import Clock, Randomness, Threads
 from objfs.base.settings import Settings
 from objfs.base.types import Location, Stored
-from objfs.store.bulk import BulkRecord, prepare_data, prepare_part, write_record
-from objfs.store.catalog import Segment, State
+from objfs.store.active import ActiveSegments, Reservation, write_reserved
+from objfs.store.bulk import BulkRecord, prepare_data, prepare_part
 from objfs.store.checkpoints import Checkpoint
 from objfs.store.compression import COMPRESSED_INLINE_BYTES_MIN, Compressor, Decompressor
 from objfs.store.damage import RecoveryReport
@@ -47,11 +47,9 @@ from objfs.store.format import (
     MASK_32,
     MASK_64,
     RECORD_HEADER_BYTES,
-    SEGMENT_HEADER_BYTES,
     Buffer,
     Codec,
     RecordKind,
-    SegmentKind,
     aligned,
 )
 from objfs.store.groupcommit import GroupCommit
@@ -60,7 +58,6 @@ from objfs.store.placement import Placement
 from objfs.store.reader import Reader
 from objfs.store.record import hash_bytes, pack_header, sum_payload
 from objfs.store.recovery import References, recover
-from objfs.store.segment import SegmentHeader, encode_segment_header
 from objfs.store.writer import SegmentWriter, note_data, note_meta, storage_error
 
 
@@ -83,16 +80,6 @@ class LogStatistics(NamedTuple):
     damage: int
 
 
-class _Round(NamedTuple):
-    """What one sync does."""
-
-    names: bool
-    bulks: list[SegmentWriter]
-    journals: list[SegmentWriter]
-    retired: list[SegmentWriter]  # to be sealed
-    sequence: int
-
-
 class Log:
     """See the module. Used on one trio loop; `open` and the reads also without."""
 
@@ -110,15 +97,9 @@ class Log:
     ) -> None:
         recovered = recover(placement, store_id, references, read_only)
         self._placement = placement
-        self._store_id = store_id
-        self._settings = settings
-        self._clock = clock
-        self._randomness = randomness
         self._threads = threads
         self._read_only = read_only
         self._catalog = recovered.catalog
-        self._epoch = recovered.epoch + 1
-        self._next_id = recovered.next_id
         self._checkpoints = recovered.checkpoints
         self.recovery: RecoveryReport = recovered.report
         self.last_sequence = recovered.last_sequence
@@ -132,10 +113,17 @@ class Log:
             placement, self._catalog.seed, threads, settings.block_cache_bytes, decompressor
         )
         self._metas = MetaReader(placement, self._catalog, decompressor, self.recovery)
-        self._journal: SegmentWriter | None = None
-        self._bulk: SegmentWriter | None = None
-        self._retired: list[SegmentWriter] = []
-        self._new_names = False
+        self._active = ActiveSegments(
+            placement,
+            self._catalog,
+            store_id=store_id,
+            epoch=recovered.epoch + 1,
+            next_id=recovered.next_id,
+            segment_bytes=settings.segment_bytes,
+            clock=clock,
+            randomness=randomness,
+            fail=self._fail,
+        )
         self._commit = GroupCommit(self._sync_round, self._check_failed)
         self._large_slots = trio.Semaphore(LARGE_APPENDS_MAX)
         self._checkpoint_turn = trio.Lock()
@@ -194,7 +182,7 @@ class Log:
         raw = len(data)
         if raw > RECORD_PAYLOAD_BYTES_MAX:
             raise InvalidRequest(f"a payload of {raw} bytes: the most is a record of 64 MiB")
-        journal = self._journal or self._begin_journal()
+        journal = self._active.journal or self._begin_journal()
         if self.failed is not None:
             self._check_failed()
         codec = Codec.NONE
@@ -237,14 +225,12 @@ class Log:
         else:
             note_data(journal.segment, offset, length, raw)
         self._count(length)
-        if journal.end >= self._settings.segment_bytes or journal.is_full:
-            self._retire(journal)
+        self._active.appended(journal)
         return Location(journal.segment.header.id, offset, length), payload_hash
 
     def _begin_journal(self) -> SegmentWriter:
         self._check_writable()
-        self._journal = self._begin(SegmentKind.JOURNAL)
-        return self._journal
+        return self._active.begin_journal()
 
     def _cut_back(self, journal: SegmentWriter, error: OSError) -> NoReturn:
         """An append failed: take back what it left, so that the next one follows the last good
@@ -280,87 +266,25 @@ class Log:
     async def _write_bulk(self, records: Sequence[BulkRecord]) -> list[Location]:
         """Reserve, and write in a thread."""
         self._check_writable()
-        placed: list[tuple[SegmentWriter, int, BulkRecord]] = []
-        written = 0
+        reserved: list[Reservation] = []
+        done = False
         try:
             for record in records:
-                placed.append((*self._reserve(record.header.length), record))
-            written = await self._threads.run(_write_all, placed)
+                reserved.append(self._active.reserve(record))
+            await self._threads.run(write_reserved, reserved)
+            done = True
         except OSError as error:
             raise storage_error(error, "writing large data") from error
         finally:
-            if not written:
-                self._abandon(placed)
-        for writer, offset, record in placed:
+            if not done:
+                self._active.abandon(reserved)
+        for writer, offset, record in reserved:
             writer.fulfilled(record.header, offset)
             self._count(record.header.length)
         return [
             Location(writer.segment.id, offset, record.header.length)
-            for writer, offset, record in placed
+            for writer, offset, record in reserved
         ]
-
-    def _reserve(self, length: int) -> tuple[SegmentWriter, int]:
-        """Room in the bulk segment."""
-        if self._bulk is None:
-            self._bulk = self._begin(SegmentKind.BULK)
-        writer = self._bulk
-        offset = writer.reserve(length)
-        if writer.end >= self._settings.segment_bytes:
-            self._retire(writer)
-        return writer, offset
-
-    def _abandon(self, placed: Sequence[tuple[SegmentWriter, int, BulkRecord]]) -> None:
-        """Give reservations back, last first, so that the segment's end follows."""
-        for writer, offset, record in reversed(placed):
-            try:
-                writer.failed(offset, record.header.length)
-            except OSError as error:
-                self._fail(storage_error(error, "taking back space in a bulk segment"))
-
-    # --- Segments --------------------------------------------------------------------------------
-
-    def _begin(self, kind: SegmentKind) -> SegmentWriter:
-        """A new segment. Its name is not durable before the next sync."""
-        segment_id, self._next_id = self._next_id, self._next_id + 1
-        header = SegmentHeader(
-            self._store_id,
-            segment_id,
-            self._epoch,
-            kind,
-            self._randomness.bits(64),
-            self._clock.now_ns(),
-        )
-        what = f"creating segment {segment_id:016x}"
-        try:
-            file = self._placement.create(segment_id, kind)
-        except OSError as error:
-            raise storage_error(error, what) from error
-        try:
-            file.write(0, [encode_segment_header(header)], SEGMENT_HEADER_BYTES)
-        except OSError as error:
-            self._remove(segment_id)
-            raise storage_error(error, what) from error
-        segment = Segment(header, header.seed, State.ACTIVE, end=SEGMENT_HEADER_BYTES)
-        self._catalog.add(segment)
-        self._new_names = True
-        return SegmentWriter(segment, file)
-
-    def _remove(self, segment_id: int) -> None:
-        """Take back a segment that got no header."""
-        try:
-            self._placement.remove(segment_id)
-        except OSError as error:
-            self._fail(storage_error(error, f"removing the unfinished segment {segment_id:016x}"))
-
-    def _retire(self, writer: SegmentWriter) -> None:
-        """The segment is full. The next sync seals it."""
-        writer.segment.state = State.RETIRED
-        self._retired.append(writer)
-        if writer is self._journal:
-            self._journal = None
-        else:
-            assert writer is self._bulk
-            self._bulk = None
 
     # --- Sync ------------------------------------------------------------------------------------
 
@@ -371,9 +295,9 @@ class Log:
 
     async def _sync_round(self) -> None:
         """One round of the group commit. Large appends in flight are not waited for."""
-        planned = self._plan_round()
+        planned = self._active.plan_round(self.last_sequence)
         try:
-            sealed = await self._threads.run(self._run_round, planned)
+            sealed = await self._threads.run(self._active.run_round, planned)
         except OSError as error:
             self._fail(
                 DeviceFailed(
@@ -382,43 +306,12 @@ class Log:
                 )
             )
             self._check_failed()
-            raise
         except BaseException:
             self._fail(DeviceFailed("a sync was interrupted: open the store again"))
             raise
-        self.synced_sequence = planned.sequence
-        for writer in sealed:
-            self._retired.remove(writer)
-            self._forget_index(writer.segment)
-
-    def _plan_round(self) -> _Round:
-        """What to sync now. What is appended from here on is for the next round."""
-        writers = [w for w in (*self._retired, self._bulk, self._journal) if w is not None]
-        dirty = [writer for writer in writers if writer.dirty]
-        for writer in dirty:
-            writer.dirty = False
-        names, self._new_names = self._new_names, False
-        return _Round(
-            names,
-            [writer for writer in dirty if not writer.segment.is_journal],
-            [writer for writer in dirty if writer.segment.is_journal],
-            [writer for writer in self._retired if not writer.in_flight],
-            self.last_sequence,
-        )
-
-    def _run_round(self, planned: _Round) -> list[SegmentWriter]:
-        """In a thread. Returns the segments that were sealed. OSError."""
-        if planned.names:
-            self._placement.sync_names()
-        for writer in planned.bulks:
-            writer.file.sync()
-        for writer in planned.journals:
-            writer.file.sync()
-        return [writer for writer in planned.retired if writer.seal(planned.sequence)]
-
-    def _forget_index(self, segment: Segment) -> None:
-        """A sealed segment's index can be read from its footer."""
-        segment.index = segment.index.summary()
+        else:
+            self.synced_sequence = planned.sequence
+            self._active.sealed(sealed)
 
     # --- Checkpoints -----------------------------------------------------------------------------
 
@@ -517,7 +410,7 @@ class Log:
         return LogStatistics(
             segments=len(segments),
             journal_segments=sum(segment.is_journal for segment in segments),
-            segment_bytes=sum(segment.size for segment in segments) + self._active_bytes(),
+            segment_bytes=sum(segment.size for segment in segments) + self._active.unsealed_bytes(),
             meta_bytes=sum(total.meta_bytes for total in totals),
             data_bytes=sum(total.data_bytes for total in totals),
             raw_data_bytes=sum(total.raw_data_bytes for total in totals),
@@ -549,20 +442,12 @@ class Log:
             return
         self._closed = True
         try:
-            if self.failed is None and not self._read_only:
-                await self._seal_all()
+            if self.failed is None and self._active.retire_all():
+                self._commit.appends += 1  # the footers
+                await self.sync()
         finally:
-            self._journal = self._bulk = None
-            self._retired.clear()
+            self._active.clear()
             self._placement.close()
-
-    async def _seal_all(self) -> None:
-        for writer in (self._bulk, self._journal):
-            if writer is not None:
-                self._retire(writer)
-        if self._retired:
-            self._commit.appends += 1  # the footers
-            await self.sync()
 
     # --- Inner ----------------------------------------------------------------------------------
 
@@ -570,11 +455,6 @@ class Log:
         self._commit.appends += 1
         self._appended_records += 1
         self._appended_bytes += length
-
-    def _active_bytes(self) -> int:
-        """What active segments hold beyond the end that the catalog knows."""
-        writers = [w for w in (*self._retired, self._bulk, self._journal) if w is not None]
-        return sum(writer.end - writer.segment.end for writer in writers)
 
     def _fail(self, error: StorageError) -> None:
         """Takes nothing more. The first reason stays."""
@@ -591,13 +471,6 @@ class Log:
         if self._closed:
             raise ReadOnly("the log is closed")
         self._check_failed()
-
-
-def _write_all(placed: Sequence[tuple[SegmentWriter, int, BulkRecord]]) -> int:
-    """In a thread. OSError; then any part may have been written."""
-    for writer, offset, record in placed:
-        write_record(writer.file, writer.seed, offset, record)
-    return max(len(placed), 1)
 
 
 def _byte_view(buffer: Buffer) -> memoryview:

@@ -28,6 +28,8 @@ from objfs.store.verified import Head, Place, lost, read_blocks, read_head, read
 _RUN_BLOCKS = 4  # this many at once are a stream: they would only push others out of the cache
 _SINGLE_BYTES = RECORD_HEADER_BYTES + CHECKSUM_BLOCK_BYTES  # longest record without block sums
 
+_ENTRY_BYTES = 700  # key, buffer objects, and places in the cache's three dictionaries
+
 _Key = tuple[int, int, int, int]  # segment, offset, hash32, block
 
 
@@ -55,7 +57,7 @@ class Reader:
         self._seed = seed
         self._threads = threads
         self._decompressor = decompressor
-        self._blocks: LRUCache[_Key, Buffer] = LRUCache(max(cache_bytes, 1), getsizeof=len)
+        self._blocks: LRUCache[_Key, Buffer] = LRUCache(cache_bytes, getsizeof=_cost)
         self._heads: LRUCache[tuple[int, int, int], Head] = LRUCache(RECORD_HEADS_CACHED_MAX)
         self.hits = 0
         self.misses = 0
@@ -198,12 +200,17 @@ class Reader:
             self._heads[segment, offset, hash32] = loaded.head
         if loaded.run is None:
             for index, block in loaded.blocks.items():
-                if len(block) <= self._blocks.maxsize:
+                if _cost(block) <= self._blocks.maxsize:
                     self._blocks[segment, offset, hash32, index] = block
         return _assemble(location, loaded.blocks, start, length)
 
 
 _FIRST = range(1)
+
+
+def _cost(block: Buffer) -> int:
+    """Memory of a cached block: small ones cost more than their bytes."""
+    return len(block) + _ENTRY_BYTES
 
 
 def _blocks_wanted(header: RecordHeader, start: int, length: int) -> range:

@@ -208,6 +208,7 @@ async def segment_in_a_file(memory: MemoryDevice, history: History, name: str) -
 
 @pytest.mark.slow
 async def test_a_segment_in_a_users_file_is_never_taken_for_records() -> None:
+    """S2.5"""
     name = "0000000000000001.journal"
     memory, history = MemoryDevice(), History()
     await segment_in_a_file(memory, history, name)

@@ -203,7 +203,7 @@ class GatedThreads:
 
 async def test_a_large_append_that_fails_behind_another_leaves_a_gap_that_harms_nothing() -> None:
     memory, plan, rig = faulty(Settings(compression="none"))
-    threads = GatedThreads("_write_all")
+    threads = GatedThreads("write_reserved")
     rig.threads = threads
     log = rig.open()
     plan.add("write", errno.EIO, at=2, written=500)  # 1 is the segment header
@@ -235,7 +235,7 @@ async def test_a_large_append_that_fails_behind_another_leaves_a_gap_that_harms_
 
 
 async def test_a_sync_does_not_wait_for_large_appends_in_flight() -> None:
-    threads = GatedThreads("_write_all")
+    threads = GatedThreads("write_reserved")
     rig = Rig(threads=threads)
     log = rig.open()
     async with trio.open_nursery() as nursery:
@@ -251,7 +251,7 @@ async def test_a_sync_does_not_wait_for_large_appends_in_flight() -> None:
 
 
 async def test_who_asks_during_a_sync_shares_the_next_one() -> None:
-    threads = GatedThreads("_run_round")
+    threads = GatedThreads("run_round")
     log = Rig(threads=threads).open()
     log.append_meta(meta())
     async with trio.open_nursery() as nursery:
@@ -271,7 +271,7 @@ async def test_who_asks_during_a_sync_shares_the_next_one() -> None:
 
 
 async def test_a_cancelled_sync_does_not_stop_the_others() -> None:
-    threads = GatedThreads("_run_round")
+    threads = GatedThreads("run_round")
     log = Rig(threads=threads).open()
     log.append_meta(meta())
     scope = trio.CancelScope()
@@ -295,7 +295,7 @@ async def test_a_cancelled_large_append_takes_nothing() -> None:
     rig = Rig(threads=threads)
     log = rig.open()
     await log.append_large(1, 0, [NOISE[:100]])
-    threads.gates.add("_write_all")
+    threads.gates.add("write_reserved")
     with trio.move_on_after(0):
         await log.append_large(1, 0, [NOISE[:5000]])
     async with trio.open_nursery() as nursery:

@@ -1,5 +1,6 @@
 """The log as its users see it: appends, reads, rotation, reopening."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import trio
 from objfs.base.errors import DataLost, InvalidRequest, ReadOnly
 from objfs.base.settings import Settings
 from objfs.base.system import TrioThreads
+from objfs.base.types import Stored
+from objfs.store.faults import FaultPlan, FaultyDevice
 from objfs.store.format import Buffer
 from objfs.store.memory import MemoryDevice
 from objfs.store.posix import PosixDevice
@@ -206,3 +209,57 @@ async def test_on_a_real_directory_with_real_threads(tmp_path: Path) -> None:
         assert await opened.read(large.location, large.hash32, 9, 100) == NOISE[9:109]
         assert await opened.read(small.location, small.hash32, 0, 5) == b"small"
     await log.close()
+
+
+@pytest.mark.slow
+async def test_rotation_under_load_loses_nothing(tmp_path: Path) -> None:
+    """Large and small appends, syncs and reads side by side, over dozens of segments."""
+    rig = Rig(PosixDevice(tmp_path), Settings(segment_bytes=1 << 20), threads=TrioThreads())
+    log = rig.open()
+    kept: list[tuple[int, Stored, bytes]] = []
+
+    async def write(number: int) -> None:
+        for n in range(25):
+            start = 1000 * number + n
+            data = (TEXT if n % 3 == 0 else NOISE)[start : start + 150_000 + 1000 * n]
+            stored = await log.append_large(number, 0, [data[:70_001], data[70_001:]])
+            small = log.append_data(number, n, data[:3000])
+            log.append_meta(meta(*stored, small))
+            kept.append((log.last_sequence, small, data[:3000]))
+            for one in stored:
+                kept.append((log.last_sequence, one, data[one.offset : one.offset + one.length]))
+            if n % 5 == number:
+                reached = log.last_sequence
+                await log.sync()
+                assert log.synced_sequence >= reached
+            _, one, expected = kept[number * 7 % len(kept)]
+            assert await log.read(one.location, one.hash32, 0, one.length) == expected
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(write, number)
+    assert log.statistics().segments > 10
+    crashed = rig.open(read_only=True)
+    assert crashed.last_sequence == 125
+    await log.close()
+    again = rig.open()
+    assert again.recovery.scanned == 0
+    for opened in (crashed, again):
+        assert opened.recovery.damage == []
+        assert len(payloads(opened)) == 125
+        for _, one, expected in kept:
+            assert opened.read_blocking(one.location, one.hash32, 0, one.length) == expected
+
+
+async def test_a_bad_place_under_the_read_ahead_costs_one_meta_only() -> None:
+    plan = FaultPlan()
+    rig = Rig(FaultyDevice(MemoryDevice(), plan))
+    log = rig.open()
+    for n in range(30):
+        log.append_meta(meta(filler=b"%d" % n))
+    plan.add("read", errno.EIO)  # the read-ahead; the record alone is readable
+    assert len(payloads(log)) == 30
+    plan.add("read", errno.EIO, at=1)
+    plan.add("read", errno.EIO, at=2)
+    assert [sequence for sequence, _ in payloads(log)] == list(range(2, 31))
+    assert "Input/output error" in str(log.recovery.damage[0])
