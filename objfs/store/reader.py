@@ -28,7 +28,7 @@ from objfs.store.verified import Head, Place, lost, read_blocks, read_head, read
 _RUN_BLOCKS = 4  # this many at once are a stream: they would only push others out of the cache
 _SINGLE_BYTES = RECORD_HEADER_BYTES + CHECKSUM_BLOCK_BYTES  # longest record without block sums
 
-_ENTRY_BYTES = 700  # key, buffer objects, and places in the cache's three dictionaries
+_ENTRY_BYTES = 850  # key, buffer objects, and places in the cache's three dictionaries
 
 _Key = tuple[int, int, int, int]  # segment, offset, hash32, block
 
