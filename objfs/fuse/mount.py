@@ -42,6 +42,11 @@ from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
 
+# libfuse refuses these words. FUSE leaves access times to the filesystem, whatever they say.
+_WITHOUT_MEANING = frozenset(
+    ["diratime", "nodiratime", "relatime", "norelatime", "strictatime", "lazytime", "nolazytime"]
+)
+
 
 class MountOptions(NamedTuple):
     """How to mount. `source` is what df and mountinfo show; `words` go to libfuse as they are."""
@@ -262,7 +267,7 @@ def _words(options: MountOptions) -> set[str]:
         _word(b"subtype", b"objfs"),
         _word(b"fsname", options.source),
     }
-    words |= {_word(word.encode()) for word in options.words}
+    words |= {_word(word.encode()) for word in options.words if word not in _WITHOUT_MEANING}
     if options.allow_other:
         words.add(_word(b"allow_other"))
     if options.read_only:

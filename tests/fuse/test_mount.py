@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from objfs.base.errors import Busy, MountError
 from objfs.base.limits import KERNEL_READ_AHEAD_BYTES
+from objfs.fuse import mount_point
 from objfs.fuse.mount_point import mounted_at
 from tests.fuse.conftest import Serve, Server, fuse_needed
 
@@ -398,6 +400,32 @@ def test_a_detached_mount_that_is_in_use_ends_on_sigterm(serve: Serve) -> None:
         server.stop()
         assert server.process.returncode == 0
     assert (serve().mountpoint / "f").read_bytes() == b"d" * MIB
+
+
+@pytest.mark.skipif(not shutil.which("fusermount3"), reason="there is no fusermount3")
+def test_ordinary_users_unmount_with_fusermount3(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    point = os.fsencode(server.mountpoint)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with held_dirty(server.mountpoint / "f", b"x"):
+        with pytest.raises(Busy):
+            mount_point.unmount(point, lazy=False)
+        assert is_mounted(server)
+        mount_point.unmount(point, lazy=True)
+        assert not is_mounted(server)
+    server.wait()
+    assert server.process.returncode == 0
+    with pytest.raises(MountError):
+        mount_point.unmount(point, lazy=False)
+
+
+@pytest.mark.parametrize("word", ["relatime", "noatime", "dirsync", "lazytime"])
+def test_options_of_mount(serve: Serve, word: str) -> None:
+    server = serve("main", word)
+    (server.mountpoint / "f").write_bytes(b"x")
+    server.unmount()
 
 
 # --- mount points --------------------------------------------------------------------------------
