@@ -7,6 +7,9 @@ Open files are kept, `OPEN_SEGMENT_FILES_MAX` of them. A file that falls out of 
 when nobody reads from it any more (its last reference goes), so threads need no lock here.
 """
 
+from itertools import pairwise
+
+from objfs.base.errors import StoreError
 from objfs.base.limits import OPEN_SEGMENT_FILES_MAX
 from objfs.store.device import Device, DeviceFile, Space
 from objfs.store.format import SegmentKind
@@ -22,9 +25,16 @@ class Placement:
         self._open: dict[int, DeviceFile] = {}
 
     def segments(self) -> list[tuple[int, SegmentKind]]:
-        """Every segment there is, by rising id. Other names are left alone."""
+        """Every segment there is, by rising id. Other names are left alone. StoreError when two
+        files have one id."""
         parsed = map(parse_segment_name, self._device.names())
         found = sorted(segment for segment in parsed if segment is not None)
+        for (one, _), (other, _) in pairwise(found):
+            if one == other:
+                raise StoreError(
+                    f"there are two segments with the id {one:016x}, a journal and a bulk: an id "
+                    "is never used twice, so move the one away that does not belong to the store"
+                )
         self._kinds = dict(found)
         return found
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from objfs.base.errors import DataLost, ForeignSegment, NewerFormat
+from objfs.base.errors import DataLost, ForeignSegment, NewerFormat, StoreError
 from objfs.base.settings import Settings
 from objfs.base.types import Stored
 from objfs.store import segment as segment_module
@@ -311,6 +311,13 @@ async def test_a_newest_segment_with_a_damaged_header_is_left_alone() -> None:
     assert [each.segment for each in log.recovery.damage] == [99]
     assert built.check(log) == 0
     assert newest in device.names()
+
+
+async def test_two_files_with_one_id_are_refused() -> None:
+    built = await build()
+    name = built.journals()[0]
+    with pytest.raises(StoreError, match="two segments with the id 0000000000000001"):
+        built.open(**{name.replace("journal", "bulk"): built.files[name]})
 
 
 async def test_other_files_are_left_alone() -> None:
