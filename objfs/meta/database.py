@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
-from objfs.base.errors import IndexFailed
+from objfs.base.errors import IndexFailed, InvalidRequest
 from objfs.base.limits import (
     CLOCK_JUMP_NS,
     CLOCK_JUMPS_KEPT_MAX,
@@ -193,7 +193,11 @@ class Database:
         if time_ns - self._moment_ns >= MOMENT_GAP_NS:
             changes.append((MOMENT, (time_ns,), Moment(time_ns, sequence)))
         assert integers_fit(changes), changes
-        checksum = journal.append_meta(encode_change(time_ns, changes))
+        try:
+            payload = encode_change(time_ns, changes)
+        except OverflowError as error:
+            raise InvalidRequest(f"a value is out of the range of 64 bits: {error}") from error
+        checksum = journal.append_meta(payload)
         self.sequence = sequence
         try:
             self.engine.apply(changes, sequence, checksum)

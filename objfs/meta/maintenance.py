@@ -20,7 +20,7 @@ import msgspec
 import trio
 from trio_asyncio import aio_as_trio, open_loop  # type: ignore[import-untyped]  # has no types
 
-from objfs.base.limits import STREAM_PAGE_ROWS
+from objfs.base.limits import FILE_BYTES_MAX, STREAM_PAGE_ROWS
 from objfs.meta.database import Database
 from objfs.meta.rows import Inode, InodePast, Usage, Version
 from objfs.meta.sqlite import SqliteEngine
@@ -181,7 +181,10 @@ async def count_usage(database: Database) -> CountedUsage:
         async for versions in reader.stream(VERSION):
             for version, (bucket, current) in await owners.of(versions):
                 counts.setdefault(bucket, [0, 0, 0])[0 if current else 1] += version.size
-    usage = {bucket: Usage(bucket, *count) for bucket, count in counts.items()}
+    usage = {
+        bucket: Usage(bucket, *(min(each, FILE_BYTES_MAX) for each in count))
+        for bucket, count in counts.items()
+    }
     return CountedUsage(usage, sequence == database.sequence)
 
 

@@ -32,6 +32,7 @@ from objfs.volume.writeback import Writeback
 
 XATTR_CREATE = 1
 XATTR_REPLACE = 2
+_TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
 ACL_ACCESS = b"system.posix_acl_access"
 ACL_DEFAULT = b"system.posix_acl_default"
 
@@ -63,6 +64,7 @@ class Attributes:
         core = self._core
         core.check_writable()
         row = core.row(ino)
+        change = _storable(change)
         if change.size is not None:
             await self._resize(row, change)
         else:
@@ -235,3 +237,13 @@ class Attributes:
         if row.nlink == 0 and ino not in self._core.open_inodes:
             raise NotFound(f"inode {ino} was removed")
         return row
+
+
+def _storable(change: AttributeChange) -> AttributeChange:
+    """Times outside the range of 64-bit nanoseconds (1677 to 2262) become its ends, as Linux does
+    with what a file system cannot say."""
+    times = (change.atime_ns, change.mtime_ns, change.ctime_ns)
+    if all(each is None or _TIME_MIN <= each <= _TIME_MAX for each in times):
+        return change
+    clamped = [None if each is None else max(_TIME_MIN, min(each, _TIME_MAX)) for each in times]
+    return replace(change, atime_ns=clamped[0], mtime_ns=clamped[1], ctime_ns=clamped[2])

@@ -89,6 +89,8 @@ class Background:
                 await self.upkeep()
             except ObjfsError as error:
                 logger.error("background write-back failed: %s", error)
+            except Exception:  # one inode's trouble must not end the mount
+                logger.exception("background write-back failed")
 
     async def upkeep(self) -> None:
         """One round: old dirty data, files open for long, the index's WAL, a checkpoint."""

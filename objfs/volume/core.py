@@ -143,6 +143,12 @@ class Core:
             self.open_inodes[row.ino] = opened
         return opened
 
+    def expose(self, ino: int) -> None:
+        """Somebody took a version of the inode: its open session may replace it no longer."""
+        opened = self.open_inodes.get(ino)
+        if opened is not None:
+            opened.flush_seal = None
+
     # --- space -----------------------------------------------------------------------------------
 
     def admit(self, size: int) -> None:

@@ -9,7 +9,8 @@ Working state is what no version covers yet:
 - what is logged already but not sealed (`logged`), known to recovery by a row in `unsealed`.
 
 Life of an OpenInode: clean -> changed (write, truncate, create) -> clean (seal) ... -> gone, at the
-last release, when it is clean.
+last release, when it is clean. Without a name, the last release ends the inode itself (`gone`); a
+task that waited for it finds nothing to do.
 """
 
 import trio
@@ -58,6 +59,7 @@ class OpenInode:
         "flush_seal",
         "flushing",
         "generation",
+        "gone",
         "handles",
         "ino",
         "lock",
@@ -75,6 +77,7 @@ class OpenInode:
         self.session = session  # states born at this sequence or later are of this session
         self.size = size
         self.changed = False
+        self.gone = False  # its rows were removed: nothing is left to flush or seal
         self.logged = False
         self.dirty = DirtyBuffer()
         self.dirty_since = 0.0  # monotonic seconds; 0: not dirty

@@ -154,6 +154,7 @@ class View:
         inode, _ = self._state(ino)
         if stat.S_ISDIR(inode.mode):
             raise IsADirectory(f"inode {ino} is a directory")
+        self._core.expose(ino)
         return PastFile(self._core, self._reader, version_at(self._database, ino, self.sequence))
 
 
@@ -319,6 +320,7 @@ class History:
                 if entry.sequence == sequence:
                     version = self._database.get(VERSION, entry.ino, entry.sealed)
                     assert version is not None
+                    self._core.expose(entry.ino)
                     return entry, version
             if sequence == stretch.until:
                 raise InvalidRequest(

@@ -77,7 +77,19 @@ def count_usage(
     if not (live or past or objects):
         return
     row = change.get(USAGE, bucket) or Usage(bucket)
-    change.put(Usage(bucket, row.live_bytes + live, row.past_bytes + past, row.objects + objects))
+    change.put(
+        Usage(
+            bucket,
+            counted(row.live_bytes + live),
+            counted(row.past_bytes + past),
+            counted(row.objects + objects),
+        )
+    )
+
+
+def counted(total: int) -> int:
+    """A total that a row can hold: sizes of sparse files may add up to more."""
+    return max(0, min(total, limits.FILE_BYTES_MAX))
 
 
 def sealed_size(change: Change, inode: Inode) -> int:

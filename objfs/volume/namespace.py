@@ -260,8 +260,10 @@ class Namespace:
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a name of anything but a directory. The bytes stay readable in the past."""
         dentry = self._file_entry(parent, name)
-        await self._writeback.seal_displaced(dentry.ino)
-        self._core.freeing(lambda: self._unlink(parent, name))
+        if self._writeback.must_seal(dentry.ino):
+            await self._writeback.seal_displaced(dentry.ino)
+            dentry = self._file_entry(parent, name)
+        self._core.freeing(lambda: self._unlink(parent, dentry))
 
     def _file_entry(self, parent: int, name: bytes) -> Dentry:
         if len(name) > limits.NAME_BYTES_MAX:
@@ -274,9 +276,8 @@ class Namespace:
             raise IsADirectory(f"{name!r} is a directory")
         return dentry
 
-    def _unlink(self, parent: int, name: bytes) -> None:
+    def _unlink(self, parent: int, dentry: Dentry) -> None:
         with self._core.change() as change:
-            dentry = self._file_entry(parent, name)
             inode = self._core.row(dentry.ino)
             close_entry(change, dentry)
             drop_link(self._core, change, inode)
@@ -328,21 +329,31 @@ class Namespace:
             and source.ino != displaced.ino
             and not source.key.endswith(b"/")
             and not displaced.key.endswith(b"/")
+            and self._writeback.must_seal(displaced.ino)
         ):
             await self._writeback.seal_displaced(displaced.ino)
-        self._core.freeing(lambda: self._rename(parent, name, new_parent, new_name, flags))
+            source, displaced = self._entry(parent, name), self._entry(new_parent, new_name)
+        self._core.freeing(
+            lambda: self._rename(parent, name, source, new_parent, new_name, displaced, flags)
+        )
 
     def _rename(
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int
+        self,
+        parent: int,
+        name: bytes,
+        source: Dentry | None,
+        new_parent: int,
+        new_name: bytes,
+        target: Dentry | None,
+        flags: int,
     ) -> None:
+        """The change. `source` and `target` are the entries as they are now."""
         core = self._core
         directory = directory_row(core, parent)
         new_directory = directory_row(core, new_parent)
         with core.change() as change:
-            source = self._entry(parent, name)
             if source is None:
                 raise NotFound(f"no entry {name!r} in directory {parent}")
-            target = self._entry(new_parent, new_name)
             if directory.bucket != new_directory.bucket:
                 raise CrossBucket("a rename cannot lead to another bucket: copy and delete")
             self._check_not_below(source, new_parent)

@@ -9,8 +9,10 @@ In this order, each step safe to be interrupted and begun again:
    kernel was to send it: nobody shall take a half-written file for the one it replaced.
 """
 
+import logging
 from collections.abc import Iterator
 
+from objfs.base.errors import ObjfsError
 from objfs.base.ports import Clock, Threads
 from objfs.base.settings import Settings
 from objfs.base.types import Location
@@ -24,6 +26,8 @@ from objfs.volume.content import finish_purges
 from objfs.volume.core import Core, SpaceReserve
 from objfs.volume.volume import Volume
 from objfs.volume.writeback import Writeback, end_orphan
+
+logger = logging.getLogger(__name__)
 
 
 def data_references(payload: bytes) -> Iterator[tuple[Location, int]]:
@@ -60,9 +64,11 @@ def open_volume(
         read_only=read_only,
     )
     if not read_only:
-        finish_purges(core)
-        end_orphans(core)
-        seal_unsealed(core)
+        for step in (finish_purges, end_orphans, seal_unsealed):
+            try:
+                step(core)
+            except ObjfsError as error:  # a full disk, say: what is there stays readable
+                logger.error("%s is left to the next opening: %s", step.__name__, error)
         database.commit()
     return Volume(core)
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 import trio
 
 from objfs.base import limits
-from objfs.base.errors import BadHandle, StorageError
+from objfs.base.errors import BadHandle, ObjfsError
 from objfs.base.types import Location
 from objfs.meta.rows import Extent
 from objfs.volume.content import extents_of
@@ -195,7 +195,7 @@ class Reader:
             data = await self.read_extents(extents, start, end)
             if window.generation == opened.generation:
                 window.data = data
-        except StorageError:
+        except ObjfsError:
             window.data = None
         finally:
             if window.data is None:

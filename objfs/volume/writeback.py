@@ -136,11 +136,13 @@ class Writeback:
                 if not opened.dirty:
                     break
                 await self.flush_data(opened)
-        except StorageError as error:
+        except ObjfsError as error:
             # The data stays dirty; whoever waits for room, flushes or syncs is told.
             self._flush_error = error
             self._wake()
             logger.error("writing inode %d back failed: %s", opened.ino, error)
+        except Exception:
+            logger.exception("writing inode %d back failed", opened.ino)
         finally:
             opened.flush_scheduled = False
 
@@ -152,7 +154,7 @@ class Writeback:
         """Log the working state: dirty bytes (about `limit` of them), size, times. Makes no
         version."""
         async with opened.flush_lock():
-            if not opened.dirty and not self._unlogged(opened):
+            if opened.gone or (not opened.dirty and not self._unlogged(opened)):
                 return  # another flush or seal came first
             opened.flush_seal = None
             await self._unshare(opened)
@@ -160,12 +162,12 @@ class Writeback:
 
     async def seal(self, opened: OpenInode, *, by_flush: bool = False) -> None:
         """Make the working state a version, if it is not one."""
-        if not opened.changed and not opened.busy:
+        if opened.gone or (not opened.changed and not opened.busy):
             return
         if self._seal_inline(opened, by_flush):
             return
         async with opened.flush_lock():
-            if opened.changed:
+            if opened.changed and not opened.gone:
                 await self._unshare(opened)
                 await self._flush_locked(opened, None, seal=True, by_flush=by_flush)
 
@@ -559,6 +561,8 @@ class Writeback:
     async def let_go(self, opened: OpenInode) -> None:
         """Nobody holds the inode: seal it, or end it if it has no name. If the log cannot take
         it, it stays, and the periodic flush tries again."""
+        if opened.gone:
+            return
         if self._core.row(opened.ino).nlink == 0:
             await self._end_orphan(opened)
             return
@@ -568,11 +572,20 @@ class Writeback:
 
     async def _end_orphan(self, opened: OpenInode) -> None:
         async with opened.flush_lock():
+            if opened.handles > 0 or opened.gone:
+                return
             self._account(opened.dirty.bytes)
             opened.dirty = DirtyBuffer()
-            if opened.handles == 0:
-                self._core.freeing(lambda: end_orphan(self._core, opened.ino))
-                self._core.open_inodes.pop(opened.ino, None)
+            self._core.freeing(lambda: end_orphan(self._core, opened.ino))
+            self._core.open_inodes.pop(opened.ino, None)
+            opened.gone = True
+            opened.changed = False
+            opened.dirty_since = 0.0
+
+    def must_seal(self, ino: int) -> bool:
+        """Whether an inode has working state that its name must not go without."""
+        opened = self._core.open_inodes.get(ino)
+        return opened is not None and opened.changed
 
     async def seal_displaced(self, ino: int) -> None:
         """Before the name of an inode goes: what was written under it becomes a version."""
@@ -593,7 +606,7 @@ class Writeback:
         if opened.busy:
             async with opened.flush_lock():
                 pass
-        if opened.dirty or self._unlogged(opened):
+        if not opened.gone and (opened.dirty or self._unlogged(opened)):
             await self.flush_data(opened, None)
         opened.flush_seal = None  # what was promised durable is not replaced
 
@@ -624,7 +637,7 @@ class Writeback:
         for opened in list(self._core.open_inodes.values()):
             if opened.dirty_since and opened.dirty_since <= before:
                 await self.flush_data(opened)
-            if opened.handles == 0 and opened.changed and not opened.busy:
+            if opened.handles == 0 and not opened.busy:
                 await self.let_go(opened)
 
     async def seal_old(self, before: float) -> None:
