@@ -246,6 +246,11 @@ class Reference:
         twin.moments, twin.within = dict(self.moments), dict(self.within)
         return twin
 
+    def exposed(self) -> None:
+        """All versions were read: none is replaced any more."""
+        for node in self.world.nodes.values():
+            node.flushed_at = None
+
     # --- what the generator looks at -------------------------------------------------------------
 
     def paths(self, kind: str) -> list[str]:
@@ -604,6 +609,7 @@ class Reference:
         entry = history[index]
         if entry.sealed is None:
             self._refuse(InvalidRequest)
+        self.world.nodes[entry.number].flushed_at = None
         directory, name = self._place(path)
         there = self.world.names[directory].get(name)
         if there is not None:

@@ -204,6 +204,7 @@ class Run:
 
     async def compare_histories(self) -> None:
         """The versions of every path that ever was, in their order and with their bytes."""
+        self.reference.exposed()
         for path in sorted(self.reference.paths_ever()):
             complaints = await self.subject.history_differences(self.reference, path)
             if complaints:

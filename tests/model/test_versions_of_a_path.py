@@ -321,3 +321,42 @@ async def test_what_never_was_has_no_history(files: Files) -> None:
             files.volume.versions(BUCKET, path)
     with pytest.raises(IsADirectory):
         files.volume.versions(BUCKET, b"")
+
+
+async def test_a_version_that_was_restored_is_not_replaced(files: Files) -> None:
+    """The writer goes on in the same session; what was restored keeps its bytes."""
+    files.create("a", 0o644, ME, 0)
+    await files.volume.write(files.slots[0], 0, b"one")
+    await files.flush(0)
+    (first,) = files.volume.versions(BUCKET, b"a")
+    await files.volume.restore(BUCKET, b"a", first.version_id, (BUCKET, b"copy"))
+    await files.volume.write(files.slots[0], 0, b"two")
+    await files.flush(0)
+    assert await files.history("copy") == [b"one"]
+    assert await files.history("a") == [b"two", b"one"]
+    await files.release(0)
+
+
+async def test_a_version_restored_over_its_own_writer(files: Files) -> None:
+    files.create("a", 0o644, ME, 0)
+    await files.volume.write(files.slots[0], 0, b"one")
+    await files.flush(0)
+    (first,) = files.volume.versions(BUCKET, b"a")
+    await files.volume.write(files.slots[0], 0, b"two")
+    await files.volume.restore(BUCKET, b"a", first.version_id)
+    assert await files.history("a") == [b"one", b"two", b"one"]
+    await files.release(0)
+
+
+async def test_a_version_that_is_being_read_is_not_replaced(files: Files) -> None:
+    files.create("a", 0o644, ME, 0)
+    await files.volume.write(files.slots[0], 0, b"one")
+    await files.flush(0)
+    (first,) = files.volume.versions(BUCKET, b"a")
+    past = files.volume.open_version(BUCKET, b"a", first.version_id)
+    view = files.volume.at(first.sequence).file(first.ino)
+    await files.volume.write(files.slots[0], 0, b"two")
+    await files.flush(0)
+    assert bytes(await past.read(0, READ_BYTES)) == b"one"
+    assert bytes(await view.read(0, READ_BYTES)) == b"one"
+    await files.release(0)
