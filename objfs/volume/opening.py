@@ -22,10 +22,11 @@ from objfs.meta.replay import Progress, catch_up
 from objfs.meta.rows import Extent
 from objfs.meta.tables import ORPHAN, UNSEALED
 from objfs.store.log import Log
+from objfs.volume.commits import Commits
 from objfs.volume.content import finish_purges
 from objfs.volume.core import Core, SpaceReserve
 from objfs.volume.volume import Volume
-from objfs.volume.writeback import Writeback, end_orphan
+from objfs.volume.writeback import end_orphan
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,6 @@ def end_orphans(core: Core) -> None:
 
 def seal_unsealed(core: Core) -> None:
     """Make versions of the working states that the log has."""
-    writeback = Writeback(core)
+    commits = Commits(core)
     for unsealed in core.database.scan(UNSEALED):
-        writeback.seal_logged(unsealed.ino)
+        commits.seal_logged(unsealed.ino)

@@ -4,8 +4,7 @@ What always holds:
 
 - A piece of dirty data is in `dirty`, in `flushing` or in the log; it leaves one only when it is in
   the next. A failed append or change puts it back, so nothing accepted is dropped.
-- DATA is appended before the META whose rows refer to it. A change takes up a bounded number of
-  pieces; each intermediate state is the file with a part of the written bytes, never with holes.
+- DATA is appended before the META whose rows refer to it (`objfs/volume/commits.py`).
 - While `lock` is held, size and extents belong to the flush. Whoever changes them waits.
 - A *seal* makes the working state a version. It takes everything dirty; what is written while its
   appends are under way belongs to the next one.
@@ -15,33 +14,24 @@ copied in. Large ones go through threads, several records at a time.
 """
 
 import logging
-from collections import deque
 
 import trio
-import xxhash
 from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError, StorageError
 from objfs.base.types import Stored
-from objfs.meta.database import Change
-from objfs.meta.rows import Extent, Inode, Purge, Unsealed, Version
-from objfs.meta.tables import INODE, PURGE, UNSEALED, VERSION
-from objfs.volume.content import (
-    copy_extents,
-    end_extents,
-    extents_at,
-    overlapping,
-    purge_content,
-)
+from objfs.meta.rows import Inode, Purge, Unsealed
+from objfs.meta.tables import INODE, UNSEALED
+from objfs.volume.commits import Commits
+from objfs.volume.content import purge_content
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer, DirtyBuffer
-from objfs.volume.extents import cut, from_stored
-from objfs.volume.handles import FlushSeal, Handle, OpenInode
-from objfs.volume.inodes import count_usage, delete_rows, put_state
+from objfs.volume.handles import Handle, OpenInode
+from objfs.volume.inodes import delete_rows, put_state
+from objfs.volume.sharing import unshare
 
 logger = logging.getLogger(__name__)
-_ROW_BUDGET = limits.TRANSACTION_ROWS_MAX - 40  # for extents, in one change
 _SCHEDULE_BYTES = limits.LARGE_RECORD_BYTES
 
 
@@ -50,6 +40,7 @@ class Writeback:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._commits = Commits(core)
         self._room = trio.Event()  # set and replaced whenever dirty bytes went
         self._flush_error: ObjfsError | None = None
 
@@ -157,7 +148,8 @@ class Writeback:
             if opened.gone or (not opened.dirty and not self._unlogged(opened)):
                 return  # another flush or seal came first
             opened.flush_seal = None
-            await self._unshare(opened)
+            if opened.dirty:
+                await unshare(self._core, opened)
             await self._flush_locked(opened, limit, seal=False)
 
     async def seal(self, opened: OpenInode, *, by_flush: bool = False) -> None:
@@ -168,7 +160,8 @@ class Writeback:
             return
         async with opened.flush_lock():
             if opened.changed and not opened.gone:
-                await self._unshare(opened)
+                if opened.dirty:
+                    await unshare(self._core, opened)
                 await self._flush_locked(opened, None, seal=True, by_flush=by_flush)
 
     def _seal_inline(self, opened: OpenInode, by_flush: bool) -> bool:
@@ -198,7 +191,7 @@ class Writeback:
             )
             for offset, buffers in dirty.runs(limits.INLINE_DATA_BYTES_MAX)
         ]
-        self._commit(opened, content, stored, size, seal=True, by_flush=by_flush)
+        self._commits.commit(opened, content, stored, size, seal=True, by_flush=by_flush)
 
     def _sealed(self, opened: OpenInode) -> None:
         """The working state is a version, but for what was written meanwhile."""
@@ -228,7 +221,7 @@ class Writeback:
         try:
             stored = await self._append(row.content, taken)
             core.freeing(
-                lambda: self._commit(
+                lambda: self._commits.commit(
                     opened, row.content, stored, size, seal=seal, by_flush=by_flush
                 )
             )
@@ -277,212 +270,6 @@ class Writeback:
                 raise
             return await self._core.log.append_large(content, offset, buffers)
 
-    def seal_logged(self, ino: int) -> None:
-        """Make a version of a logged working state that nobody has open (recovery)."""
-        core = self._core
-        with core.change() as change:
-            old = core.row(ino)
-            now = change.time_ns
-            row = self._put_version(change, replace(old, mtime_ns=now, ctime_ns=now), None)
-            put_state(core, change, old, row)
-
-    # --- committing: pieces and versions into the index ----------------------------------------
-
-    def _commit(
-        self,
-        opened: OpenInode,
-        content: int,
-        stored: list[Stored],
-        size: int | None,
-        *,
-        seal: bool,
-        by_flush: bool = False,
-    ) -> None:
-        """Take the stored pieces up into the extents, in as many changes as it needs; the last
-        one sets `size` (None: as the pieces say) and seals."""
-        pieces = deque(from_stored(content, each, 0) for each in stored)
-        opened.forget_extents()
-        if opened.flush_seal is not None and not self._fits(pieces):
-            opened.flush_seal = None  # replacing a version is one change, or it is not done
-        while True:
-            with self._core.change() as change:
-                row = change.get(INODE, opened.ino)
-                assert row is not None
-                assert row.content == content, "the content changed under a flush"
-                replaced = self._replaceable(opened, row) if seal else None
-                above = row.sealed if replaced is None else replaced.before
-                row, old = self._take_up(change, row, pieces, above), row
-                if not pieces:
-                    row = self._last(opened, row, size)
-                if seal and not pieces:
-                    row = self._put_version(change, row, replaced)
-                elif not opened.logged:
-                    change.put(Unsealed(row.ino, change.sequence))
-                put_state(self._core, change, old, row)
-            opened.logged = not (seal and not pieces)
-            if not pieces:
-                self._remember_flush(opened, row, replaced, old, seal and by_flush)
-                return
-            assert replaced is None
-
-    def _fits(self, pieces: deque[Extent]) -> bool:
-        """Whether one change can take the pieces up."""
-        budget = _ROW_BUDGET - 8 * len(pieces)
-        for piece in pieces:
-            if budget <= 0:
-                break
-            end = piece.offset + piece.length
-            budget -= 2 * len(
-                overlapping(self._core.database, piece.content, piece.offset, end, budget)
-            )
-        return budget > 0
-
-    def _take_up(self, change: Change, row: Inode, pieces: deque[Extent], above: int) -> Inode:
-        """Put extents for as many pieces as fit a change. Returns the row with its new sizes."""
-        budget = _ROW_BUDGET
-        size, allocated = row.size, row.allocated
-        while pieces and budget >= 8:
-            piece = replace(pieces.popleft(), since=change.sequence)
-            end = piece.offset + piece.length
-            if piece.offset < row.size:
-                most = budget // 2 - 2
-                below = overlapping(change, piece.content, piece.offset, end, most + 1)
-                if len(below) > most:
-                    end = below[most].offset
-                    below.pop()
-                    rest = end - piece.offset
-                    pieces.appendleft(
-                        replace(
-                            piece,
-                            offset=end,
-                            length=piece.length - rest,
-                            skip=piece.skip + rest,
-                        )
-                    )
-                    piece = replace(piece, length=rest)
-                cutting = cut(below, piece.offset, end, change.sequence)
-                end_extents(change, cutting.ended, cutting.remaining, above)
-                allocated -= cutting.freed
-                budget -= 2 * len(below)
-            change.put(piece)
-            allocated += piece.length
-            size = max(size, end)
-            budget -= 2
-        return replace(row, size=size, allocated=allocated)
-
-    def _last(self, opened: OpenInode, row: Inode, size: int | None) -> Inode:
-        """The row with the working size and times."""
-        return replace(
-            row,
-            size=row.size if size is None else size,
-            atime_ns=row.atime_ns if opened.atime_ns is None else opened.atime_ns,
-            mtime_ns=row.mtime_ns if opened.mtime_ns is None else opened.mtime_ns,
-            ctime_ns=max(row.ctime_ns, opened.ctime_ns or 0),
-        )
-
-    def _replaceable(self, opened: OpenInode, row: Inode) -> FlushSeal | None:
-        """The flush's version that the seal of `row` may replace (DESIGN 5)."""
-        last = opened.flush_seal
-        if last is None or last.sealed != row.sealed or last.content != row.content:
-            return None
-        age_ns = (self._core.clock.monotonic() - last.at) * 1e9
-        if age_ns >= limits.AMEND_NS or row.sealed <= self._core.pinned:
-            return None
-        return last
-
-    def _put_version(self, change: Change, row: Inode, replaced: FlushSeal | None) -> Inode:
-        """Seal: put the version of `row`, count what it holds."""
-        previous = change.get(VERSION, row.ino, row.sealed) if row.sealed else None
-        before = previous.size if previous else 0
-        etag = previous.etag if previous else ""
-        change.put(
-            Version(
-                ino=row.ino,
-                sealed=change.sequence,
-                content=row.content,
-                content_at=row.content_at or change.sequence,
-                size=row.size,
-                allocated=row.allocated,
-                time_ns=change.time_ns,
-                etag=next_etag(etag, row, change.sequence),
-            )
-        )
-        if replaced is not None:
-            change.delete(VERSION, row.ino, replaced.sealed)
-        past = before if replaced is None else 0
-        count_usage(change, row.bucket, live=row.size - before, past=past)
-        if change.get(UNSEALED, row.ino) is not None:
-            change.delete(UNSEALED, row.ino)
-        return replace(row, sealed=change.sequence)
-
-    def _remember_flush(
-        self,
-        opened: OpenInode,
-        row: Inode,
-        replaced: FlushSeal | None,
-        old: Inode,
-        by_flush: bool,
-    ) -> None:
-        if by_flush:
-            before = old.sealed if replaced is None else replaced.before
-            at = self._core.clock.monotonic()
-            opened.flush_seal = FlushSeal(row.sealed, before, row.content, at)
-        else:
-            opened.flush_seal = None
-
-    # --- shared contents -----------------------------------------------------------------------
-
-    async def _unshare(self, opened: OpenInode) -> None:
-        """Give an inode whose content is shared extents of its own, before the first write."""
-        core = self._core
-        row = core.row(opened.ino)
-        if not row.content_at or not opened.dirty:
-            return
-        await self._copy_shared(opened, row)
-
-    async def _copy_shared(self, opened: OpenInode, row: Inode) -> None:
-        content = 0
-        position: int | None = 0
-        while position is not None:
-            content, position = self._copy_batch(opened, row, content, position)
-            await trio.lowlevel.checkpoint()
-
-    def _copy_batch(
-        self, opened: OpenInode, shared: Inode, content: int, position: int
-    ) -> tuple[int, int | None]:
-        """Copy a bounded number of extents from `position` on. Returns the new content and where
-        to go on, None at the end: then the inode has the new content."""
-        core = self._core
-        with core.change() as change:
-            first = content == 0
-            content = content or change.new_id()
-            rows, following = self._shared_rows(shared, position)
-            copy_extents(change, rows, content)
-            if following is not None:
-                if first:
-                    change.put(Purge(content, 0, 0))
-                return content, following
-            if not first:
-                change.delete(PURGE, content, 0)
-            row = core.row(opened.ino)
-            put_state(core, change, row, replace(row, content=content, content_at=0))
-        opened.forget_extents()
-        return content, None
-
-    def _shared_rows(self, shared: Inode, position: int) -> tuple[list[Extent], int | None]:
-        """Extents of a shared content from `position` on, and where the next batch begins."""
-        step = limits.EXTENT_BYTES_MAX * 8
-        while position < shared.size:
-            end = position + step
-            rows = extents_at(self._core.database, shared.content, shared.content_at, position, end)
-            rows = [row for row in rows if row.offset >= position]
-            if len(rows) > limits.ROWS_PER_BATCH_MAX:
-                return rows[: limits.ROWS_PER_BATCH_MAX], rows[limits.ROWS_PER_BATCH_MAX].offset
-            if rows or end >= shared.size:
-                return rows, end if end < shared.size else None
-            position = end
-        return [], None
-
     # --- truncating ----------------------------------------------------------------------------
 
     async def truncate(self, opened: OpenInode, size: int) -> None:
@@ -500,7 +287,7 @@ class Writeback:
     async def _truncate_locked(self, opened: OpenInode, size: int) -> None:
         row = self._core.row(opened.ino)
         if row.content_at and 0 < size < row.size:
-            await self._copy_shared(opened, row)
+            await unshare(self._core, opened)
         self._truncate_now(opened, size)
 
     def _truncate_now(self, opened: OpenInode, size: int) -> None:
@@ -659,13 +446,6 @@ def end_orphan(core: Core, ino: int) -> None:
             if not row.content_at:
                 change.put(Purge(row.content, 0, row.sealed))
     purge_content(core, row.content)
-
-
-def next_etag(previous: str, row: Inode, sequence: int) -> str:
-    """A strong validator: it changes with every seal, and never looks like an MD5 of the bytes
-    (the `-1` is S3's mark of a composite ETag)."""
-    identity = f"{previous}/{row.ino}/{row.content}/{row.size}/{sequence}"
-    return f"{xxhash.xxh3_128_hexdigest(identity.encode())}-1"
 
 
 def _first(group: BaseExceptionGroup[StorageError]) -> StorageError:

@@ -1,0 +1,66 @@
+"""Shared contents: after a restore an inode reads the bytes of a version, and gets extents of its
+own before they are first changed.
+
+Copying goes in batches, each one change. Until the last, which gives the inode the new content, the
+copies belong to nobody: a row in `purge` lets the next opening remove them after a crash.
+"""
+
+import trio
+from msgspec.structs import replace
+
+from objfs.base import limits
+from objfs.meta.rows import Extent, Inode, Purge
+from objfs.meta.tables import PURGE
+from objfs.volume.content import copy_extents, extents_at
+from objfs.volume.core import Core
+from objfs.volume.handles import OpenInode
+from objfs.volume.inodes import put_state
+
+
+async def unshare(core: Core, opened: OpenInode) -> None:
+    """Give an inode whose content is shared extents of its own. The caller holds its flush lock."""
+    row = core.row(opened.ino)
+    if not row.content_at:
+        return
+    content = 0
+    position: int | None = 0
+    while position is not None:
+        content, position = _copy_batch(core, opened, row, content, position)
+        await trio.lowlevel.checkpoint()
+
+
+def _copy_batch(
+    core: Core, opened: OpenInode, shared: Inode, content: int, position: int
+) -> tuple[int, int | None]:
+    """Copy a bounded number of extents from `position` on. Returns the new content and where
+    to go on, None at the end: then the inode has the new content."""
+    with core.change() as change:
+        first = content == 0
+        content = content or change.new_id()
+        rows, following = _shared_rows(core, shared, position)
+        copy_extents(change, rows, content)
+        if following is not None:
+            if first:
+                change.put(Purge(content, 0, 0))
+            return content, following
+        if not first:
+            change.delete(PURGE, content, 0)
+        row = core.row(opened.ino)
+        put_state(core, change, row, replace(row, content=content, content_at=0))
+    opened.forget_extents()
+    return content, None
+
+
+def _shared_rows(core: Core, shared: Inode, position: int) -> tuple[list[Extent], int | None]:
+    """Extents of a shared content from `position` on, and where the next batch begins."""
+    step = limits.EXTENT_BYTES_MAX * 8
+    while position < shared.size:
+        end = position + step
+        rows = extents_at(core.database, shared.content, shared.content_at, position, end)
+        rows = [row for row in rows if row.offset >= position]
+        if len(rows) > limits.ROWS_PER_BATCH_MAX:
+            return rows[: limits.ROWS_PER_BATCH_MAX], rows[limits.ROWS_PER_BATCH_MAX].offset
+        if rows or end >= shared.size:
+            return rows, end if end < shared.size else None
+        position = end
+    return [], None
