@@ -357,12 +357,20 @@ class Reference:
         node.flushed_at = None
         self._step()
 
+    def _unshare(self, node: Node) -> None:
+        """Bytes of its own, by a change of its own."""
+        if node.shared:
+            node.shared = False
+            self._put(node)
+            self._step()
+
     def _put_working(self, node: Node) -> None:
         working = node.working
+        if node.written_from is not None:
+            self._unshare(node)
         self._put(node, atime=working.atime, mtime=working.mtime, ctime=working.ctime)
         node.logged, node.times, node.dirty = node.content, KEPT, False
-        if node.written_from is not None:
-            node.written_from, node.shared = None, False
+        node.written_from = None
 
     def _seal(self, node: Node, *, by_flush: bool = False) -> None:
         """A version, if there is anything that none covers. Nobody will see one of a file without
@@ -722,8 +730,9 @@ class Reference:
     def _resize(self, node: Node, size: int) -> None:
         """What is cut off the logged content is cut off in the log at once."""
         if size < len(node.logged):
-            node.logged = node.logged[:size]
-            node.shared = False
+            if size:
+                self._unshare(node)
+            node.logged, node.shared = node.logged[:size], False
             node.unsealed = True
             node.flushed_at = None
             self._put(node)
