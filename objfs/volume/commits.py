@@ -132,7 +132,8 @@ class Commits:
         if last is None or last.sealed != row.sealed or last.content != row.content:
             return None
         age_ns = (self._core.clock.monotonic() - last.at) * 1e9
-        if age_ns >= limits.AMEND_NS or row.sealed <= self._core.pinned:
+        seen = max(self._core.pinned, self._core.directory_closed)
+        if age_ns >= limits.AMEND_NS or row.sealed <= seen:
             return None
         return last
 

@@ -61,6 +61,7 @@ class Core:
         self.open_inodes: dict[int, OpenInode] = {}
         self.dirty_bytes = 0  # in all dirty and flushing buffers together
         self.pinned = 0  # newest snapshot: no state before it is amended
+        self.directory_closed = 0  # when the name of a directory ended last
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
         self.spawn: Callable[..., None] | None = None  # set while background tasks run

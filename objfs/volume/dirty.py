@@ -30,13 +30,14 @@ class DirtyBuffer:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put `data` at `offset`, over what was there."""
+        if data and not (self._offsets and self._gather(offset, data)):
+            self._put(offset, data)
+
+    def _put(self, offset: int, data: Buffer) -> None:
+        """The same, as a piece of its own."""
         size = len(data)
-        if size == 0:
-            return
         offsets, pieces = self._offsets, self._pieces
         if not offsets or offset >= offsets[-1] + len(pieces[-1]):
-            if offsets and self._gather(offset, data):
-                return
             offsets.append(offset)
             pieces.append(data)
             self.bytes += size
@@ -58,7 +59,10 @@ class DirtyBuffer:
             return False
         if not isinstance(last, bytearray):
             last = self._pieces[-1] = bytearray(last)
-        last += data
+        try:
+            last += data
+        except BufferError:  # somebody reads it
+            return False
         self.bytes += len(data)
         return True
 
@@ -112,7 +116,7 @@ class DirtyBuffer:
         self._offsets, self._pieces = taken._offsets, taken._pieces
         self.bytes = taken.bytes
         for offset, piece in newer:
-            self.write(offset, piece)
+            self._put(offset, piece)
 
     def runs(self, limit: int) -> Iterator[tuple[int, list[Buffer]]]:
         """Contiguous stretches of at most `limit` bytes: (offset, buffers)."""

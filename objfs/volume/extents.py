@@ -58,6 +58,15 @@ def cut(overlapping: Iterable[Extent], start: int, end: int, sequence: int) -> C
     return result._replace(freed=freed)
 
 
+def within(extents: Iterable[Extent], size: int) -> list[Extent]:
+    """The extents below `size`, the last one shortened to end there."""
+    return [
+        replace(extent, length=min(extent.length, size - extent.offset))
+        for extent in extents
+        if extent.offset < size
+    ]
+
+
 def past(extent: Extent, until: int) -> ExtentPast:
     """The row that keeps `extent` readable for the sequences before `until`."""
     return ExtentPast(

@@ -66,6 +66,7 @@ class OpenInode:
         "logged",
         "mtime_ns",
         "opened_at",
+        "purging",
         "session",
         "size",
     )
@@ -74,6 +75,7 @@ class OpenInode:
         self.ino = ino
         self.bucket = bucket
         self.handles = 0
+        self.purging = 0  # the content whose truncation is not finished
         self.session = session  # states born at this sequence or later are of this session
         self.size = size
         self.changed = False

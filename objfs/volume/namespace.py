@@ -277,11 +277,12 @@ class Namespace:
         return dentry
 
     def _unlink(self, parent: int, dentry: Dentry) -> None:
-        with self._core.change() as change:
-            inode = self._core.row(dentry.ino)
-            close_entry(change, dentry)
-            drop_link(self._core, change, inode)
-            touch_directory(self._core, change, directory_row(self._core, parent))
+        core = self._core
+        with core.change() as change:
+            inode = core.row(dentry.ino)
+            close_entry(core, change, dentry)
+            drop_link(core, change, inode)
+            touch_directory(core, change, directory_row(core, parent))
 
     def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. DirectoryNotEmpty, NotADirectory, NotFound."""
@@ -301,12 +302,13 @@ class Namespace:
 
     def _end_directory(self, change: Change, dentry: Dentry) -> None:
         """Close the name of an empty directory, and the directory."""
+        core = self._core
         own = change.scan(DENTRY, (dentry.ino,), limit=2)
         check_empty([entry.key for entry in own], dentry.ino)
         for entry in own:
-            close_entry(change, entry)
-        close_entry(change, dentry)
-        end_directory(change, self._core.row(dentry.ino))
+            close_entry(core, change, entry)
+        close_entry(core, change, dentry)
+        end_directory(change, core.row(dentry.ino))
 
     # --- moving ------------------------------------------------------------------------------
 
@@ -402,9 +404,9 @@ class Namespace:
             elif is_directory:
                 raise NotADirectory(f"{new_name!r} is not a directory")
             else:
-                close_entry(change, target)
+                close_entry(core, change, target)
                 drop_link(core, change, core.row(target.ino))
-        close_entry(change, source)
+        close_entry(core, change, source)
         key = new_name + b"/" if is_directory else new_name
         change.put(Dentry(new_parent, key, source.ino, change.sequence, change.new_id()))
         self._moved(change, source.ino)
@@ -423,8 +425,8 @@ class Namespace:
         if one.ino == other.ino:
             return
         core = self._core
-        close_entry(change, one)
-        close_entry(change, other)
+        close_entry(core, change, one)
+        close_entry(core, change, other)
         links = 0
         for entry, place in ((one, other), (other, one)):
             is_directory = entry.key.endswith(b"/")
@@ -437,8 +439,12 @@ class Namespace:
         touch_directory(core, change, core.row(one.parent), links)
 
 
-def close_entry(change: Change, dentry: Dentry) -> None:
-    """A name ends: it goes to the past, unless it began in this very change."""
+def close_entry(core: Core, change: Change, dentry: Dentry) -> None:
+    """A name ends: it goes to the past, unless it began in this very change. The version that it
+    ends with may no longer be replaced."""
+    core.expose(dentry.ino)
+    if dentry.key.endswith(b"/"):
+        core.directory_closed = change.sequence
     change.delete(DENTRY, dentry.parent, dentry.key)
     if dentry.since == change.sequence:
         return

@@ -65,13 +65,22 @@ def open_volume(
         read_only=read_only,
     )
     if not read_only:
-        for step in (finish_purges, end_orphans, seal_unsealed):
-            try:
-                step(core)
-            except ObjfsError as error:  # a full disk, say: what is there stays readable
-                logger.error("%s is left to the next opening: %s", step.__name__, error)
+        _clean_up(core)
         database.commit()
     return Volume(core)
+
+
+def _clean_up(core: Core) -> None:
+    """Steps 2 to 4. What cannot be done (the disk is full, say) is left to the next opening; with
+    a purge unfinished nothing may be written before."""
+    for step in (finish_purges, end_orphans, seal_unsealed):
+        try:
+            core.freeing(lambda step=step: step(core))  # type: ignore[misc]
+        except ObjfsError as error:
+            logger.error("%s is left to the next opening: %s", step.__name__, error)
+            if step is finish_purges:
+                core.read_only = True
+                return
 
 
 def end_orphans(core: Core) -> None:

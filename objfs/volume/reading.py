@@ -22,7 +22,7 @@ from objfs.meta.rows import Extent
 from objfs.volume.content import extents_of
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer
-from objfs.volume.extents import Span, spans
+from objfs.volume.extents import Span, spans, within
 from objfs.volume.handles import Handle, OpenInode, Prefetched
 
 _WINDOW_BYTES = 32 * limits.MIB
@@ -124,9 +124,10 @@ class Reader:
         if not (opened.extents_start <= offset and end <= opened.extents_end):
             row = self._core.row(opened.ino)
             stop = max(end, offset + _WINDOW_BYTES)
-            opened.extents = extents_of(
-                self._core.database, row.content, row.content_at, offset, stop
-            )
+            extents = extents_of(self._core.database, row.content, row.content_at, offset, stop)
+            if extents and extents[-1].offset + extents[-1].length > row.size:
+                extents = within(extents, row.size)  # a truncation is not finished
+            opened.extents = extents
             opened.extents_start, opened.extents_end = offset, stop
         extents = opened.extents
         if len(extents) <= 1:

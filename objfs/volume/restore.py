@@ -57,7 +57,7 @@ class Restore:
                 raise IsADirectory(f"{leaf!r} is a directory: restore to another name")
             dentry = change.get(DENTRY, parent, leaf)
             if dentry is not None:
-                close_entry(change, dentry)
+                close_entry(core, change, dentry)
                 drop_link(core, change, core.row(dentry.ino))
             inode = self._new_inode(change, view, version, directory)
             change.put(Dentry(parent, leaf, inode.ino, change.sequence, change.new_id()))

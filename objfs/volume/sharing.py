@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.meta.rows import Extent, Inode, Purge
-from objfs.meta.tables import PURGE
-from objfs.volume.content import copy_extents, extents_at
+from objfs.meta.tables import EXTENT, EXTENT_PAST, PURGE
+from objfs.volume.content import copy_extents
 from objfs.volume.core import Core
+from objfs.volume.extents import from_past
 from objfs.volume.handles import OpenInode
 from objfs.volume.inodes import put_state
 
@@ -52,15 +53,21 @@ def _copy_batch(
 
 
 def _shared_rows(core: Core, shared: Inode, position: int) -> tuple[list[Extent], int | None]:
-    """Extents of a shared content from `position` on, and where the next batch begins."""
-    step = limits.EXTENT_BYTES_MAX * 8
-    while position < shared.size:
-        end = position + step
-        rows = extents_at(core.database, shared.content, shared.content_at, position, end)
-        rows = [row for row in rows if row.offset >= position]
-        if len(rows) > limits.ROWS_PER_BATCH_MAX:
-            return rows[: limits.ROWS_PER_BATCH_MAX], rows[limits.ROWS_PER_BATCH_MAX].offset
-        if rows or end >= shared.size:
-            return rows, end if end < shared.size else None
-        position = end
-    return [], None
+    """Extents of a shared content from `position` on, and where the next batch begins. Goes from
+    row to row, so holes cost nothing."""
+    limit = limits.ROWS_PER_BATCH_MAX
+    while True:
+        current = core.database.scan(EXTENT, (shared.content,), lower=position, limit=limit)
+        past = core.database.scan(EXTENT_PAST, (shared.content,), lower=position, limit=limit)
+        # Beyond the last row of a full page nothing is known.
+        ends = [page[-1].offset for page in (current, past) if len(page) == limit]
+        following = min(ends, default=None)
+        if following != position:
+            break
+        limit *= 2  # one offset with so many pasts
+    at = shared.content_at
+    rows = [row for row in current if row.since <= at]
+    rows += [from_past(row) for row in past if row.since <= at < row.until]
+    if following is not None:
+        rows = [row for row in rows if row.offset < following]
+    return rows, following

@@ -175,6 +175,7 @@ class Writeback:
         if row.nlink == 0:
             return True  # nobody will see a version of it
         core.check_writable()
+        self.finish_purge(opened)
         size, dirty = opened.size, opened.dirty
         core.freeing(lambda: self._write_inline(opened, row.content, dirty, size, by_flush))
         opened.dirty = DirtyBuffer()
@@ -213,6 +214,7 @@ class Writeback:
     ) -> None:
         """Append what is dirty, at most about `limit` bytes, and commit it."""
         core = self._core
+        self.finish_purge(opened)
         row = core.row(opened.ino)
         seal = seal and row.nlink > 0
         taken = opened.dirty.take(opened.dirty.bytes if limit is None else limit)
@@ -226,8 +228,10 @@ class Writeback:
                 )
             )
         except BaseException:
-            opened.dirty.give_back(taken)
+            held = opened.dirty.bytes + taken.bytes
             opened.flushing = None
+            opened.dirty.give_back(taken)
+            self._account(held - opened.dirty.bytes)  # what was written again meanwhile
             raise
         opened.flushing = None
         self._account(taken.bytes)
@@ -239,7 +243,6 @@ class Writeback:
 
     async def _append(self, content: int, taken: DirtyBuffer) -> list[Stored]:
         """Append the pieces: small ones inline, large ones in threads, side by side."""
-        log = self._core.log
         stored: list[Stored] = []
 
         async def append_large(offset: int, buffers: list[Buffer]) -> None:
@@ -252,13 +255,19 @@ class Writeback:
                         nursery.start_soon(append_large, offset, buffers)
                     else:
                         data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
-                        stored.append(log.append_data(content, offset, data))
+                        stored.append(self._append_small(content, offset, data))
         except BaseExceptionGroup as group:
             errors, rest = group.split(StorageError)
             if errors is None or rest is not None:
                 raise
             raise _first(errors) from None
         stored.sort()
+        return stored
+
+    def _append_small(self, content: int, offset: int, data: Buffer) -> Stored:
+        stored: Stored = self._core.freeing(
+            lambda: self._core.log.append_data(content, offset, data)
+        )
         return stored
 
     async def _with_reserve(self, content: int, offset: int, buffers: list[Buffer]) -> list[Stored]:
@@ -292,19 +301,24 @@ class Writeback:
 
     def _truncate_now(self, opened: OpenInode, size: int) -> None:
         core = self._core
+        self.finish_purge(opened)
+        row = core.row(opened.ino)
+        purge: Purge | None = None
+        if size < row.size:
+            purge = core.freeing(lambda: self._log_truncation(opened, row, size))
         before = opened.dirty.bytes
         opened.dirty.discard(size)
         self._account(before - opened.dirty.bytes)
-        row = core.row(opened.ino)
-        if size < row.size:
-            core.freeing(lambda: self._log_truncation(opened, row, size))
         opened.size = size
         opened.changed = True
         if not core.kernel_owns_times:
             opened.mtime_ns = opened.ctime_ns = core.clock.now_ns()
+        if purge is not None:
+            self._begin_purge(opened, purge)
 
-    def _log_truncation(self, opened: OpenInode, row: Inode, size: int) -> None:
-        """Cut the logged extents: O(1) to nothing (a new content), else in batches."""
+    def _log_truncation(self, opened: OpenInode, row: Inode, size: int) -> Purge | None:
+        """The truncation itself, O(1): to nothing with a new content, else with the new size. What
+        is beyond it is purged in batches. Returns the purge, if there is anything to do."""
         core = self._core
         opened.flush_seal = None
         opened.forget_extents()
@@ -324,8 +338,25 @@ class Writeback:
                 change.put(Unsealed(row.ino, change.sequence))
             put_state(core, change, row, new)
         opened.logged = True
-        if purge is not None:
-            purge_content(core, row.content)
+        return purge
+
+    def _begin_purge(self, opened: OpenInode, purge: Purge) -> None:
+        """The truncation has happened; if its purge fails, it is taken up again before the content
+        changes (`finish_purge`), or by the next opening."""
+        if purge.ino:
+            opened.purging = purge.content
+        try:
+            self._core.freeing(lambda: purge_content(self._core, purge.content))
+            opened.purging = 0
+        except ObjfsError as error:
+            logger.error("cutting inode %d goes on later: %s", opened.ino, error)
+
+    def finish_purge(self, opened: OpenInode) -> None:
+        """End a purge that failed before: its extents are in the way of new ones."""
+        if opened.purging:
+            self._core.freeing(lambda: purge_content(self._core, opened.purging))
+            opened.purging = 0
+            opened.forget_extents()
 
     # --- the life of a handle --------------------------------------------------------------------
 
@@ -348,23 +379,27 @@ class Writeback:
     async def let_go(self, opened: OpenInode) -> None:
         """Nobody holds the inode: seal it, or end it if it has no name. If the log cannot take
         it, it stays, and the periodic flush tries again."""
-        if opened.gone:
+        if opened.gone or not self._registered(opened):
             return
         if self._core.row(opened.ino).nlink == 0:
             await self._end_orphan(opened)
             return
         await self.seal(opened, by_flush=True)
-        if opened.handles == 0 and not opened.changed:
-            self._core.open_inodes.pop(opened.ino, None)
+        if opened.handles == 0 and not opened.changed and self._registered(opened):
+            del self._core.open_inodes[opened.ino]
+
+    def _registered(self, opened: OpenInode) -> bool:
+        """Whether it still is the open inode: after a wait, another may have its place."""
+        return self._core.open_inodes.get(opened.ino) is opened
 
     async def _end_orphan(self, opened: OpenInode) -> None:
         async with opened.flush_lock():
-            if opened.handles > 0 or opened.gone:
+            if opened.handles > 0 or opened.gone or not self._registered(opened):
                 return
             self._account(opened.dirty.bytes)
             opened.dirty = DirtyBuffer()
             self._core.freeing(lambda: end_orphan(self._core, opened.ino))
-            self._core.open_inodes.pop(opened.ino, None)
+            del self._core.open_inodes[opened.ino]
             opened.gone = True
             opened.changed = False
             opened.dirty_since = 0.0
