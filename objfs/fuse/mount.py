@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -189,16 +189,22 @@ class _Session:
         if self._stopping or self._ended.is_set():
             return
         self._stopping = True
-        try:
-            await self._unmount()
-        except (ObjfsError, OSError) as error:
-            logger.error("unmounting did not go well: %s", error)
+        await self._try("unmounting", self._unmount)
         with trio.move_on_after(UNMOUNT_GRACE_SECONDS):
             await self._ended.wait()
         if not self._ended.is_set():
             # Detached but used, or mounted elsewhere too (a bind mount, another namespace).
-            await self._threads.run(os.sync)
+            await self._try("syncing", lambda: self._threads.run(os.sync))
             pyfuse3.terminate()
+
+    async def _try(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        """A step of unmounting: whatever goes wrong with it, the next ones are made."""
+        try:
+            await step()
+        except (ObjfsError, OSError) as error:
+            logger.error("%s did not go well: %s", what, error)
+        except Exception:
+            logger.exception("%s did not go well", what)
 
     async def _unmount(self) -> None:
         if not self._is_mounted():
@@ -207,9 +213,9 @@ class _Session:
             await self._threads.run(_unmount, self._point, False)
         except Busy:
             logger.warning("%s is in use: it is synced, then detached", os.fsdecode(self._point))
-            await self._threads.run(_sync, self._point)
-            await self._volume.sync()
-            await self._threads.run(_detach, self._point)
+            await self._try("syncing", lambda: self._threads.run(_sync, self._point))
+            await self._try("syncing", self._volume.sync)
+            await self._try("detaching", lambda: self._threads.run(_detach, self._point))
 
     def _is_mounted(self) -> bool:
         mounted = mount_point.mounted_at(self._point)

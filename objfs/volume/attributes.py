@@ -23,7 +23,7 @@ from objfs.base.errors import (
 from objfs.base.types import AttributeChange
 from objfs.meta.database import Change
 from objfs.meta.rows import Inode, Xattr
-from objfs.meta.tables import XATTR
+from objfs.meta.tables import INODE, XATTR
 from objfs.volume import acl
 from objfs.volume.core import Core
 from objfs.volume.handles import Handle, OpenInode
@@ -59,11 +59,14 @@ class Attributes:
     ) -> Inode:
         """Change attributes and size (chmod, chown, utimensat, truncate); returns the new state.
 
-        A size given for an inode that nobody has open is sealed at once.
+        A size given for an inode that nobody has open is sealed at once. The kernel's write-back
+        cache sends times of files whose last name is gone already: that is no error.
         """
         core = self._core
         core.check_writable()
-        row = core.row(ino)
+        row = core.database.get(INODE, ino)
+        if row is None:
+            return core.inode(ino)  # gone: nobody sees its attributes any more
         change = _storable(change)
         if change.size is not None:
             await self._resize(row, change)

@@ -218,3 +218,12 @@ async def test_huge_files_do_not_overflow_the_account() -> None:
         await store.close_handle(handle)
     await store.volume.close()
     store.again()
+
+
+async def test_times_of_a_file_that_is_gone_are_no_error() -> None:
+    """The kernel sends them late; an error would come out of somebody's syncfs(2)."""
+    store = await fresh()
+    ino = await store.put("f", b"x")
+    await store.volume.unlink(store.root, b"f")
+    inode = await store.volume.setattr(ino, AttributeChange(mtime_ns=5, ctime_ns=6))
+    assert inode.nlink == 0
