@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+from typing import Self
 
 from objfs.base.errors import ObjfsError
 from objfs.base.limits import KIB, MIB
@@ -16,8 +17,9 @@ from objfs.meta.tables import INODE, ORPHAN, PURGE, UNSEALED, USAGE
 from objfs.store.memory import Survives, nothing_survives
 from tests.model.harness import BUCKET, Harness, some_survives
 from tests.model.operations import Generator, Operation
-from tests.model.reference import PassedOver, Reference, Refused, State
+from tests.model.reference import Reference
 from tests.model.subject import Subject
+from tests.model.world import PassedOver, Refused, State
 
 SURVIVORS: dict[str, Callable[[int], Survives | None]] = {
     "synced": lambda seed: nothing_survives,
@@ -45,6 +47,7 @@ class Run:
         self.reference = Reference(state, self._sequence, self.harness.clock.now_ns())
         self.promised = self._sequence  # everything up to this sequence was said to be durable
         self.done: list[Operation] = []
+        self.moments_compared = MOMENTS_AFTER_AN_OPENING
         self._random = Random(seed)
 
     @classmethod
@@ -159,7 +162,7 @@ class Run:
             raise Differs(f"not one of {len(candidates)} moments around {found}: {complaints}")
         await self.compare_after_opening()
 
-    def twin(self, survives: Survives | None) -> "Run":
+    def twin(self, survives: Survives | None) -> Self:
         """The same history after a crash, to go on by itself. Not open yet: `reopen`."""
         twin = copy.copy(self)
         twin.harness = self.harness.twin()
@@ -214,7 +217,7 @@ class Run:
         """The figures, and some past moments."""
         self.compare_figures()
         moments = list(self.reference.moments)
-        count = min(len(moments), MOMENTS_AFTER_AN_OPENING)
+        count = min(len(moments), self.moments_compared)
         await self.compare_past(self._random.sample(moments, count))
 
 

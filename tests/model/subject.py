@@ -13,7 +13,8 @@ from objfs.volume.handles import Handle
 from objfs.volume.history import View
 from objfs.volume.volume import Volume
 from tests.model.operations import content, ticks_of
-from tests.model.reference import ROOT, Node, Reference, State, World
+from tests.model.reference import Reference
+from tests.model.world import ROOT, Node, State, World
 
 READ_BYTES = 1 << 30  # more than any file has
 

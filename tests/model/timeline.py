@@ -1,0 +1,287 @@
+"""A plain model of the filesystem, its past included: the one definition of right.
+
+It knows nothing of logs, extents or rows: bytes are `bytes`, directories are dicts, and every past
+moment is a copy. The store's sequence number is the only thing it is told, after each operation.
+
+What is right:
+
+- **Attributes.** A change that the log takes at once (names, links, modes, owners, times, xattrs)
+  begins a new *era* of the inode. It amends the era before, which then reads as if it had always
+  been so, if that era began less than `AMEND_NS` ago, or in the same session (while the file has
+  been open without a break). The times that writing gives a file, and those set while it has
+  working content, are of the working state until its content is logged.
+- **Content.** What is written belongs to the *working* content. *Logged* content is what recovery
+  finds: writes get there by flush, fsync, sync and write-back; truncation and O_TRUNC at once.
+  *Sealed* content is what the past and every other reader sees: a version is sealed at flush and
+  release if the file changed, before its last name is displaced, at a clean end, and by recovery.
+- **Replacement.** A seal takes the place of the version that a flush made in the same session, if
+  that was less than `AMEND_NS` ago, nothing exposed it since, nothing was cut off, and the file
+  did not share its bytes with a version that a restore brought back. The replaced interval then
+  reads as the version before.
+- **The past.** At a moment: the names as they were, the era that holds then, the content and the
+  size last sealed then.
+- **A crash** leaves the moment of some sequence number, at least the last one synced: working
+  content is gone, logged content is sealed, files that have no name are gone, and so are handles.
+"""
+
+import copy
+from typing import Self
+
+from objfs.base.limits import AMEND_NS
+from tests.model.world import (
+    KEPT,
+    PENDING,
+    ROOT,
+    Entry,
+    Era,
+    Node,
+    Opened,
+    Sealed,
+    State,
+    World,
+    chain_of,
+    settle,
+)
+
+CHANGES_MAX = 1000  # more than one operation of these tests logs
+
+
+class Timeline:
+    """The rules above, and every moment so far. What operations there are is known to
+    `tests/model/reference.py`."""
+
+    def __init__(self, root: State, sequence: int, time: int) -> None:
+        node = Node(ROOT, (Era(sequence, time, root),))
+        self.world = World({ROOT: node}, {ROOT: {}})
+        self.slots: dict[int, Opened] = {}
+        self.moments: dict[int, World] = {sequence: self.world.copy()}
+        self.within: dict[int, list[World]] = {}  # by the sequence an operation ended at
+        self.sequence = sequence
+        self.now = time
+        self._steps: list[World] = []
+
+    def settle(self, sequence: int) -> None:
+        """The store did it too, and its last sequence is this one."""
+        before, self.sequence = self.sequence, sequence
+        logged = settle(self.world, sequence)
+        assert not logged or sequence > before, f"the log has nothing of {logged}"
+        for world in self._steps:
+            settle(world, sequence)
+        if sequence != before:
+            self.moments[sequence] = self.world.copy()
+            self.within[sequence] = self._steps
+
+    def interrupted(self) -> None:
+        """The operation was stopped somewhere: any of its steps may be in the log."""
+        self.settle(self.sequence + CHANGES_MAX)
+
+    def twin(self) -> Self:
+        """A model at the same place that goes on by itself."""
+        twin = copy.copy(self)
+        twin.world, twin.slots = self.world.copy(), dict(self.slots)
+        twin.moments, twin.within = dict(self.moments), dict(self.within)
+        return twin
+
+    def exposed(self) -> None:
+        """All versions were read: none is replaced any more."""
+        for node in self.world.nodes.values():
+            node.flushed_at = None
+
+    # --- eras and versions -----------------------------------------------------------------------
+
+    def put(self, node: Node, **changes: object) -> None:
+        """A new state: amends the era before, or begins one. One without a name always begins."""
+        state = node.state._replace(**changes)  # type: ignore[arg-type]
+        era = node.eras[-1]
+        young = era.time > self.now - AMEND_NS
+        same_session = node.session is not None and era.since >= node.session
+        if (young or same_session) and state.nlink:
+            node.eras = (*node.eras[:-1], era._replace(state=state))
+        else:
+            node.eras = (*node.eras, Era(PENDING, self.now, state))
+
+    def mark(self, node: Node, **changes: object) -> None:
+        """A change that is logged at once; its ctime is also one of the working state."""
+        self.put(node, **changes, ctime=self.now)
+        if node.changed:
+            node.times = node.times._replace(ctime=self.now)
+
+    def touch(self, directory: int, links: int = 0) -> None:
+        node = self.world.nodes[directory]
+        self.put(node, mtime=self.now, ctime=self.now, nlink=node.state.nlink + links)
+
+    def use(self, node: Node) -> None:
+        if node.session is None:
+            node.session = self.sequence + 1
+            node.opened_at = self.now
+
+    def leave(self, node: Node) -> None:
+        """The session ends with the last handle: what changed is sealed, what has no name ends."""
+        if node.handles:
+            return
+        self.seal(node)
+        node.session = node.flushed_at = None
+        if node.state.nlink == 0:
+            node.content = node.logged = b""
+            node.changed = node.unsealed = node.dirty = False
+            node.written_from = None
+            node.times = KEPT
+
+    def log(self, node: Node) -> None:
+        """Working content becomes logged content, with its times."""
+        if node.content == node.logged and node.times == KEPT:
+            return
+        self.put_working(node)
+        node.unsealed = True
+        node.flushed_at = None
+        self.step()
+
+    def unshare(self, node: Node) -> None:
+        """Bytes of its own, by a change of its own."""
+        if node.shared:
+            node.shared = False
+            self.put(node)
+            self.step()
+
+    def put_working(self, node: Node) -> None:
+        working = node.working
+        if node.written_from is not None:
+            self.unshare(node)
+        self.put(node, atime=working.atime, mtime=working.mtime, ctime=working.ctime)
+        node.logged, node.times, node.dirty = node.content, KEPT, False
+        node.written_from = None
+
+    def seal(self, node: Node, *, by_flush: bool = False) -> None:
+        """A version, if there is anything that none covers. Nobody will see one of a file without
+        a name."""
+        if not node.changed or not node.state.nlink:
+            return
+        if node.shared and node.written_from is not None:
+            node.flushed_at = None
+        replaces = node.flushed_at is not None and node.flushed_at > self.now - AMEND_NS
+        kept = node.versions[:-1] if replaces else node.versions
+        self.put_working(node)
+        node.versions = (*kept, Sealed(PENDING, node.content))
+        node.flushed_at = self.now if by_flush else None
+        node.changed = node.unsealed = False
+        node.opened_at = self.now
+        self.step()
+
+    def step(self) -> None:
+        """A crash may leave this moment, in the middle of the operation."""
+        self._steps.append(self.world.copy())
+
+    # --- versions of a path ----------------------------------------------------------------------
+
+    def paths_ever(self) -> set[str]:
+        """Every path that anything but a directory ever had."""
+        return {
+            path
+            for world in self.moments.values()
+            for path, number in world.tree().items()
+            if number not in world.names
+        }
+
+    def history(self, path: str) -> list[Entry]:
+        """The versions of a path, newest first. It led to a file through the same directories for
+        a stretch of moments; the stretch shows what was sealed when it began, and what was sealed
+        until it ended; and its end is an entry if no other stretch begins there."""
+        entries: list[Entry] = []
+        chain: tuple[int, ...] = ()
+        begin = 0
+        for at in sorted(self.moments):
+            world = self.moments[at]
+            found = chain_of(world, path)
+            if found == chain:
+                continue
+            if chain:
+                entries += self._shown(chain[-1], begin, at)
+                if not found:
+                    entries.append(Entry(at, None))
+            chain, begin = found, at
+        if chain:
+            entries += self._shown(chain[-1], begin, self.sequence)
+        return entries[::-1]
+
+    def _shown(self, number: int, begin: int, until: int) -> list[Entry]:
+        """What an operation seals it seals before it takes the name away: `until` is included."""
+        sealed = [each for each in self.world.nodes[number].versions if each.since <= until]
+        first = [each for each in sealed if each.since <= begin][-1:]
+        later = [each for each in sealed if each.since > begin]
+        return [Entry(max(each.since, begin), each, number) for each in first + later]
+
+    def usage(self) -> tuple[int, int, int]:
+        """Live bytes (sealed, of what has a name), past bytes, named inodes but the root."""
+        world = self.world
+        named = set(world.tree().values()) - {ROOT}
+        current = [world.nodes[number] for number in named if world.nodes[number].versions]
+        live = sum(len(node.versions[-1].content) for node in current)
+        every = sum(len(each.content) for node in world.nodes.values() for each in node.versions)
+        return live, every - live, len(named)
+
+    # --- ends ------------------------------------------------------------------------------------
+
+    def remount(self) -> None:
+        """A clean end: everything is sealed, nothing is open."""
+        self._close_all()
+
+    def has_nameless(self) -> bool:
+        """Whether a file is open that has no name."""
+        nodes = self.world.nodes
+        return any(not nodes[opened.number].state.nlink for opened in self.slots.values())
+
+    def _close_all(self) -> None:
+        self.slots = {}
+        for node in self.world.nodes.values():
+            node.handles = 0
+            self.leave(node)
+
+    def candidates(self, sequence: int) -> list[World]:
+        """The worlds that a log which ends at `sequence` may stand for: one at the end of an
+        operation, in the middle of one any of its steps."""
+        if sequence in self.moments:
+            return [self.moments[sequence]]
+        before = max(each for each in self.moments if each < sequence)
+        after = min(each for each in self.moments if each > sequence)
+        return [self.moments[before], *self.within[after], self.moments[after]]
+
+    def recover(self, world: World, found: int, sequence: int, now: int) -> bool:
+        """Go on from `world` after a crash that left the log at `found`; recovery took it on to
+        `sequence`. False if it would have had to log more than that."""
+        self.world = world.copy()
+        settle(self.world, found)
+        self.sequence, self.now, self.slots = found, now, {}
+        for node in self.world.nodes.values():
+            node.content, node.times = node.logged, KEPT
+            node.session = node.flushed_at = None
+            node.changed = node.dirty = False
+            node.written_from = None
+            node.handles = 0
+        self.moments = {at: each for at, each in self.moments.items() if at < found}
+        self.within = {at: each for at, each in self.within.items() if at <= found}
+        self.moments[found] = self.world.copy()
+        self._steps = []
+        for node in self.world.nodes.values():
+            if node.unsealed and node.state.nlink:
+                node.versions = (*node.versions, Sealed(PENDING, node.logged))
+                self.put(node, mtime=now, ctime=now)
+                node.unsealed = False
+                self.step()
+        if self._steps and sequence == found:
+            return False
+        self._close_all()
+        self.settle(sequence)
+        return True
+
+    def recover_partly(self, found: int, now: int) -> None:
+        """Recovery began on a log that ended at `found`, and was stopped somewhere."""
+        end = found + CHANGES_MAX
+        worlds: list[World] = []
+        for world in self.candidates(found):
+            twin = self.twin()
+            twin.recover(world, found, end, now)
+            worlds += [twin.moments[found], *twin.within[end], twin.moments[end]]
+        self.moments = {at: each for at, each in self.moments.items() if at < found}
+        self.within = {end: worlds}
+        self.moments[end] = worlds[-1]
+        self.sequence = end

@@ -1,0 +1,191 @@
+"""What the model is made of: inodes with their past, names, and one moment of both."""
+
+import copy
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from objfs.base.errors import ObjfsError
+
+ROOT = 0
+PENDING = 1 << 62  # the sequence of what is being done
+EMPTY: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Refused(Exception):
+    """The operation is refused, with any of these errors: the order of checks is nobody's
+    promise."""
+
+    def __init__(self, *errors: type[ObjfsError]) -> None:
+        super().__init__(" or ".join(error.__name__ for error in errors))
+        self.errors = errors
+
+
+class PassedOver(Exception):
+    """The operation makes no sense here: an empty slot, a taken one."""
+
+
+class State(NamedTuple):
+    """The attributes of an inode that eras are made of."""
+
+    mode: int
+    uid: int
+    gid: int
+    nlink: int
+    atime: int
+    mtime: int
+    ctime: int
+    xattrs: tuple[tuple[bytes, bytes], ...] = EMPTY
+
+
+class Era(NamedTuple):
+    """A state and the moment it holds from."""
+
+    since: int
+    time: int
+    state: State
+
+
+class Sealed(NamedTuple):
+    """Content and the moment the past shows it from."""
+
+    since: int
+    content: bytes
+
+
+class Times(NamedTuple):
+    """Times that belong to the working state; None: as logged."""
+
+    atime: int | None = None
+    mtime: int | None = None
+    ctime: int | None = None
+
+
+KEPT = Times()
+
+
+@dataclass
+class Node:
+    """An inode, with all its past. Every field is immutable, so a copy is a snapshot."""
+
+    number: int
+    eras: tuple[Era, ...]
+    target: bytes | None = None
+    rdev: int = 0
+    content: bytes = b""
+    logged: bytes = b""
+    versions: tuple[Sealed, ...] = ()
+    dirty: bool = False  # something was written since the content was logged
+    written_from: int | None = None  # the lowest offset of written bytes that are not logged
+    shared: bool = False  # a restore made it, and it has no bytes of its own yet
+    changed: bool = False  # there is working state that no version covers
+    unsealed: bool = False  # there is logged state that no version covers
+    times: Times = KEPT  # of the working state
+    handles: int = 0
+    session: int | None = None  # the first sequence of the session; None: not in use
+    opened_at: int = 0  # when the session began or made its last version
+    flushed_at: int | None = None  # when a flush of this session made the newest version
+
+    @property
+    def state(self) -> State:
+        """What the log has."""
+        return self.eras[-1].state
+
+    @property
+    def working(self) -> State:
+        """What stat(2) tells."""
+        state, times = self.state, self.times
+        return state._replace(
+            atime=state.atime if times.atime is None else times.atime,
+            mtime=state.mtime if times.mtime is None else times.mtime,
+            ctime=state.ctime if times.ctime is None else max(times.ctime, state.ctime),
+        )
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.state.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.state.mode)
+
+    def state_at(self, sequence: int) -> State:
+        """The state that the past shows."""
+        return next(era.state for era in reversed(self.eras) if era.since <= sequence)
+
+    def content_at(self, sequence: int) -> bytes:
+        """The content that the past shows: empty before the first version."""
+        sealed = (each.content for each in reversed(self.versions) if each.since <= sequence)
+        return next(sealed, b"")
+
+
+class Opened(NamedTuple):
+    """What a slot holds."""
+
+    number: int
+    flags: int
+
+    @property
+    def writable(self) -> bool:
+        return self.flags & os.O_ACCMODE != os.O_RDONLY
+
+
+class Entry(NamedTuple):
+    """One version of a path; without content it is a deletion."""
+
+    sequence: int
+    sealed: Sealed | None
+    number: int = ROOT
+
+
+@dataclass
+class World:
+    """One moment: every inode that ever was, and the names."""
+
+    nodes: dict[int, Node] = field(default_factory=dict)
+    names: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def copy(self) -> "World":
+        nodes = {number: copy.copy(node) for number, node in self.nodes.items()}
+        return World(nodes, {number: dict(names) for number, names in self.names.items()})
+
+    def tree(self) -> dict[str, int]:
+        """Every path and the inode there, the root included."""
+        found = {"": ROOT}
+        pending = [("", ROOT)]
+        while pending:
+            path, number = pending.pop()
+            for name, child in self.names[number].items():
+                below = f"{path}/{name}".lstrip("/")
+                found[below] = child
+                if child in self.names:
+                    pending.append((below, child))
+        return found
+
+
+def chain_of(world: World, path: str) -> tuple[int, ...]:
+    """The inodes along a path to a file; empty if it leads to none."""
+    chain = [ROOT]
+    for name in path.split("/"):
+        found = world.names.get(chain[-1], {}).get(name)
+        if found is None:
+            return ()
+        chain.append(found)
+    return () if chain[-1] in world.names else tuple(chain)
+
+
+def settle(world: World, sequence: int) -> list[int]:
+    """What began at a later sequence, or is pending, began at this one. Returns the inodes."""
+    settled = []
+    for node in world.nodes.values():
+        if node.eras[-1].since > sequence:
+            node.eras = tuple(era._replace(since=min(era.since, sequence)) for era in node.eras)
+            if node.state.nlink:  # of a file without a name, nobody knows what the log takes
+                settled.append(node.number)
+        if node.versions and node.versions[-1].since > sequence:
+            node.versions = tuple(
+                sealed._replace(since=min(sealed.since, sequence)) for sealed in node.versions
+            )
+            settled.append(node.number)
+    return settled
