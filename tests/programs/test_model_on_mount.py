@@ -16,7 +16,8 @@ from objfs.base.errors import NameTooLong, NotADirectory, ObjfsError
 from objfs.base.types import Caller
 from objfs.fuse.errors import errno_of
 from tests.model.operations import TICK_NS, Generator, Operation, content
-from tests.model.reference import ROOT, Node, PassedOver, Reference, Refused, State
+from tests.model.reference import Reference
+from tests.model.world import ROOT, Node, PassedOver, Refused, State
 from tests.programs.drive import Drive
 
 UMASK = 0o022
