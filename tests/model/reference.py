@@ -172,7 +172,15 @@ class Reference(Timeline):
         """Before a name of a file is taken away: what it holds becomes a version."""
         self.seal(node)
 
+    def _close_name(self, node: Node) -> None:
+        """A name ends. Its history shows the version that it ends with, so that is not replaced
+        any more; nor is any, when a directory's name ends, for it may lie below."""
+        if node.is_directory:
+            self.exposed()
+        node.flushed_at = None
+
     def _drop_link(self, node: Node) -> None:
+        self._close_name(node)
         self.put(node, nlink=node.state.nlink - 1, ctime=self.now)
         self.leave(node)
 
@@ -190,6 +198,7 @@ class Reference(Timeline):
 
     def _remove_directory(self, directory: int, name: str) -> None:
         number = self.world.names[directory].pop(name)
+        self._close_name(self.world.nodes[number])
         del self.world.names[number]
 
     def rename(self, path: str, new_path: str, flags: int) -> None:
@@ -218,6 +227,7 @@ class Reference(Timeline):
             self._displace(target)
             self._drop_link(target)
         del names[name]
+        self._close_name(node)
         new_names[new_name] = node.number
         self.put(node, ctime=self.now)
         moved = int(node.is_directory and new_directory != directory)
@@ -262,6 +272,7 @@ class Reference(Timeline):
         for at, number in ((place, other.number), (new_place, node.number)):
             self.world.names[at[0]][at[1]] = number
         for each in (node, other):
+            self._close_name(each)
             self.put(each, ctime=self.now)
         if place[0] == new_place[0]:
             self.touch(place[0])

@@ -15,9 +15,10 @@ What is right:
   *Sealed* content is what the past and every other reader sees: a version is sealed at flush and
   release if the file changed, before its last name is displaced, at a clean end, and by recovery.
 - **Replacement.** A seal takes the place of the version that a flush made in the same session, if
-  that was less than `AMEND_NS` ago, nothing exposed it since, nothing was cut off, and the file
-  did not share its bytes with a version that a restore brought back. The replaced interval then
-  reads as the version before.
+  that was less than `AMEND_NS` ago, nothing was cut off, the file did not share its bytes with a
+  version that a restore brought back, and nothing exposed the version since: a sync, somebody who
+  took it, the end of a name that leads to it. The replaced interval then reads as the version
+  before.
 - **The past.** At a moment: the names as they were, the era that holds then, the content and the
   size last sealed then.
 - **A crash** leaves the moment of some sequence number, at least the last one synced: working
