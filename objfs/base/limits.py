@@ -71,7 +71,8 @@ SPACE_CHECK_BYTES = 16 * MIB  # growth accepted between two looks at the free sp
 SPACE_CHECK_SECONDS = 0.25
 CLOSED_INODES_NAMED_MAX = 65_536
 PREFETCH_WINDOW_BYTES = 1 * MIB
-PREFETCH_WINDOWS_MAX = 4
+PREFETCH_WINDOWS_MAX = 4  # that one handle asks for at a time
+PREFETCH_BYTES_MAX = 64 * MIB  # of all handles together
 
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0

@@ -26,6 +26,9 @@ from objfs.volume.extents import Span, spans, within
 from objfs.volume.handles import Handle, OpenInode, Prefetched
 
 _WINDOW_BYTES = 32 * limits.MIB
+_WINDOWS_MAX = limits.PREFETCH_BYTES_MAX // limits.PREFETCH_WINDOW_BYTES - (
+    2 * limits.PREFETCH_WINDOWS_MAX
+)
 _STREAK = 3  # reads in a row that make a handle sequential
 _offset_of = attrgetter("offset")
 
@@ -40,6 +43,7 @@ class Reader:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._fetching: dict[Handle, None] = {}  # handles with windows, the latest last
 
     def read_nowait(self, handle: Handle, offset: int, size: int) -> Buffer | None:
         """At most `size` bytes at `offset`, fewer only at the end of the file. None: the device
@@ -183,10 +187,24 @@ class Reader:
             del handle.ahead[old]
         begin = place + -place % step
         count = min(limits.PREFETCH_WINDOWS_MAX, core.settings.read_ahead_bytes // step)
+        self._bound_windows(handle)
         for start in range(begin, min(begin + count * step, opened.size), step):
             if start not in handle.ahead and len(handle.ahead) < 2 * count:
                 window = handle.ahead[start] = Prefetched(opened.generation)
                 spawn(self._fetch, handle, start, min(start + step, opened.size), window)
+
+    def _bound_windows(self, handle: Handle) -> None:
+        """Take windows from the handles that used theirs longest ago."""
+        fetching = self._fetching
+        fetching.pop(handle, None)
+        fetching[handle] = None
+        held = sum(len(each.ahead) for each in fetching)
+        for oldest in list(fetching)[:-1]:
+            if held < _WINDOWS_MAX and oldest.ahead:
+                break
+            held -= len(oldest.ahead)
+            oldest.ahead.clear()
+            del fetching[oldest]
 
     async def _fetch(self, handle: Handle, start: int, end: int, window: Prefetched) -> None:
         """Fill one window. A failure is left to the read that asks for the bytes."""

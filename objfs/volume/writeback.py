@@ -42,6 +42,7 @@ class Writeback:
         self._core = core
         self._commits = Commits(core)
         self._room = trio.Event()  # set and replaced whenever dirty bytes went
+        self._waiting = 0  # writers that wait for room
         self._flush_error: ObjfsError | None = None
 
     # --- writing -----------------------------------------------------------------------------
@@ -106,7 +107,11 @@ class Writeback:
         room = self._room
         if not victim.flush_scheduled and victim.dirty:
             self._schedule(victim)
-        await room.wait()
+        self._waiting += 1
+        try:
+            await room.wait()
+        finally:
+            self._waiting -= 1
         if self._flush_error is not None:
             error, self._flush_error = self._flush_error, None
             raise error
@@ -121,11 +126,12 @@ class Writeback:
 
     async def _flush_in_background(self, opened: OpenInode) -> None:
         try:
-            while opened.dirty.bytes >= _SCHEDULE_BYTES or self._core.dirty_bytes * 2 > (
-                self._core.settings.dirty_bytes
+            half = self._core.settings.dirty_bytes // 2
+            while opened.dirty and (
+                self._waiting
+                or opened.dirty.bytes >= _SCHEDULE_BYTES
+                or self._core.dirty_bytes > half
             ):
-                if not opened.dirty:
-                    break
                 await self.flush_data(opened)
         except ObjfsError as error:
             # The data stays dirty; whoever waits for room, flushes or syncs is told.
@@ -371,6 +377,7 @@ class Writeback:
         if handle.closed:
             return
         handle.closed = True
+        handle.ahead.clear()
         opened = handle.open_inode
         opened.handles -= 1
         if opened.handles == 0:

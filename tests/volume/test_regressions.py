@@ -8,6 +8,8 @@ import trio
 import trio.lowlevel
 
 from objfs.base.errors import ObjfsError
+from objfs.base.limits import PREFETCH_BYTES_MAX
+from objfs.base.settings import Settings
 from objfs.base.types import AttributeChange
 from objfs.volume.volume import Handle
 from tests.model.harness import BUCKET
@@ -227,3 +229,67 @@ async def test_times_of_a_file_that_is_gone_are_no_error() -> None:
     await store.volume.unlink(store.root, b"f")
     inode = await store.volume.setattr(ino, AttributeChange(mtime_ns=5, ctime_ns=6))
     assert inode.nlink == 0
+
+
+class OnceReserve:
+    """A reserve that can be released once."""
+
+    held = True
+
+    def release(self) -> bool:
+        was, self.held = self.held, False
+        return was
+
+    def restore(self) -> bool:
+        return False
+
+    def bytes_held(self) -> int:
+        return 0
+
+
+async def test_small_pieces_use_the_reserve_too() -> None:
+    store = await fresh()
+    store.volume.core.reserve = OnceReserve()
+    handle = store.create("f")
+    await store.volume.write(handle, 0, b"x" * 100_000)
+    await store.volume.write(handle, 1 << 20, b"y" * 100_000)
+    store.plan.add("write", errno.ENOSPC, at=1)
+    await store.volume.flush(handle)
+    assert len(await store.get("f")) == (1 << 20) + 100_000
+
+
+async def test_a_writer_over_a_small_budget_does_not_wait_for_the_clock() -> None:
+    store = Store()
+    store.settings = Settings(segment_bytes=1 << 20, dirty_bytes=1 << 18, dirty_seconds=1000.0)
+    await store.make()
+    handle = store.create("f")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.volume.run)
+        with trio.fail_after(5):
+            await store.volume.write(handle, 0, b"x" * 100_000)
+            await store.volume.write(handle, 100_000, b"x" * 200_000)
+        nursery.cancel_scope.cancel()
+    assert store.volume.core.dirty_bytes <= 1 << 18
+
+
+async def test_windows_fetched_ahead_are_bounded_over_all_handles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = await fresh()
+    await store.put("f", os.urandom(6 << 20))
+    volume = store.volume
+    monkeypatch.setattr(volume.core.log, "read_nowait", lambda *place: None)
+    ino = volume.lookup(store.root, b"f").ino
+    handles = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(volume.run)
+        for _ in range(50):
+            handle = await volume.open(ino, os.O_RDONLY)
+            handles.append(handle)
+            for index in range(4):
+                if volume.read_nowait(handle, index << 17, 1 << 17) is None:
+                    await volume.read(handle, index << 17, 1 << 17)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    windows = [window for handle in handles for window in handle.ahead.values()]
+    assert 0 < sum(len(window.data or b"") for window in windows) <= PREFETCH_BYTES_MAX
