@@ -185,7 +185,7 @@ class Generator:
     def _new_file(self) -> list[Operation]:
         slot = self._free_slot()
         path, mode = self._free_path(), self._random.choice(MODES)
-        length = self._random.choice(LENGTHS)
+        length = self._random.choice((*LENGTHS, *LENGTHS, *LONG_LENGTHS))
         return [
             ("create", (path, mode, self._caller(), slot)),
             ("write", (slot, 0, length, self._seed())),
@@ -232,7 +232,7 @@ class Generator:
 
     def _write(self) -> Operation:
         random = self._random
-        rare = random.random() < 0.05
+        rare = random.random() < 0.12
         length = random.choice(LONG_LENGTHS if rare else LENGTHS)
         slot = self._slot()
         offset = random.choice(FAR_OFFSETS if random.random() < 0.05 else OFFSETS)
