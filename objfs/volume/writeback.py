@@ -33,6 +33,7 @@ from objfs.volume.sharing import unshare
 
 logger = logging.getLogger(__name__)
 _SCHEDULE_BYTES = limits.LARGE_RECORD_BYTES
+_SMALL_BYTES = limits.INLINE_DATA_BYTES_MAX  # what is dirty of a file that is written inline
 
 
 class Writeback:
@@ -84,9 +85,13 @@ class Writeback:
         return len(data)
 
     def _over(self, opened: OpenInode, size: int) -> bool:
-        """Whether `size` more bytes are too many. An empty buffer takes any."""
+        """Whether `size` more bytes are too many. An empty buffer takes any. The last eighth of
+        the bound is for small files: they do not wait for a large one that is copied in."""
         core, dirty = self._core, opened.dirty.bytes
-        return (core.dirty_bytes > 0 and core.dirty_bytes + size > core.settings.dirty_bytes) or (
+        bound = core.settings.dirty_bytes
+        if dirty + size > _SMALL_BYTES:
+            bound -= bound >> 3
+        return (core.dirty_bytes > 0 and core.dirty_bytes + size > bound) or (
             dirty > 0 and dirty + size > 4 * _SCHEDULE_BYTES
         )
 
