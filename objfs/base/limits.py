@@ -16,7 +16,7 @@ FILE_BYTES_MAX = (1 << 63) - 1
 XATTR_NAME_BYTES_MAX = 255
 XATTR_VALUE_BYTES_MAX = 64 * KIB
 XATTR_TOTAL_BYTES_MAX = 64 * KIB  # names with their zero bytes, as listxattr(2) returns them
-XATTRS_MAX = 128  # of one inode: its removal is one change
+XATTRS_MAX = 100  # of one inode: its removal, or a restore over it, is one change
 
 # --- The log --------------------------------------------------------------------------------------
 SEGMENT_BYTES = 256 * MIB

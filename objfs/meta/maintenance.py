@@ -22,7 +22,7 @@ from trio_asyncio import aio_as_trio, open_loop  # type: ignore[import-untyped] 
 
 from objfs.base.limits import FILE_BYTES_MAX, STREAM_PAGE_ROWS
 from objfs.meta.database import Database
-from objfs.meta.rows import Inode, InodePast, Usage, Version
+from objfs.meta.rows import Inode, InodePast, Usage, Version, counted_bytes
 from objfs.meta.sqlite import SqliteEngine
 from objfs.meta.sqlite_file import index_failed
 from objfs.meta.tables import BUCKET, INODE, INODE_PAST, VERSION, Key, R, Table
@@ -180,7 +180,7 @@ async def count_usage(database: Database) -> CountedUsage:
         owners = _Owners(reader)
         async for versions in reader.stream(VERSION):
             for version, (bucket, current) in await owners.of(versions):
-                counts.setdefault(bucket, [0, 0, 0])[0 if current else 1] += version.size
+                counts.setdefault(bucket, [0, 0, 0])[not current] += counted_bytes(version.size)
     usage = {
         bucket: Usage(bucket, *(min(each, FILE_BYTES_MAX) for each in count))
         for bucket, count in counts.items()

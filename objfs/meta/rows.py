@@ -38,9 +38,15 @@ class Usage(Row, frozen=True):
     """What a bucket holds. Changed in the same change as what it counts."""
 
     bucket: int
-    live_bytes: int = 0  # sizes of linked regular files as last sealed
-    past_bytes: int = 0  # sizes of versions that are not the current one of a linked file
+    live_bytes: int = 0  # counted sizes of linked regular files as last sealed
+    past_bytes: int = 0  # and of versions that are not the current one of a linked file
     objects: int = 0  # linked inodes, the root not counted
+
+
+def counted_bytes(size: int) -> int:
+    """What a file of `size` bytes counts in `usage`. Sparse files can be as large as 64 bits can
+    say; this way some of them do not make the account overflow."""
+    return min(size, 1 << 50)
 
 
 class Inode(Row, frozen=True):

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.base.types import Stored
 from objfs.meta.database import Change
-from objfs.meta.rows import Extent, Inode, Unsealed, Version
+from objfs.meta.rows import Extent, Inode, Unsealed, Version, counted_bytes
 from objfs.meta.tables import INODE, UNSEALED, VERSION
 from objfs.volume.content import end_extents, overlapping
 from objfs.volume.core import Core
@@ -140,7 +140,7 @@ class Commits:
     def _put_version(self, change: Change, row: Inode, replaced: FlushSeal | None) -> Inode:
         """Seal: put the version of `row`, count what it holds."""
         previous = change.get(VERSION, row.ino, row.sealed) if row.sealed else None
-        before = previous.size if previous else 0
+        before = counted_bytes(previous.size) if previous else 0
         etag = previous.etag if previous else ""
         change.put(
             Version(
@@ -157,7 +157,7 @@ class Commits:
         if replaced is not None:
             change.delete(VERSION, row.ino, replaced.sealed)
         past = before if replaced is None else 0
-        count_usage(change, row.bucket, live=row.size - before, past=past)
+        count_usage(change, row.bucket, live=counted_bytes(row.size) - before, past=past)
         if change.get(UNSEALED, row.ino) is not None:
             change.delete(UNSEALED, row.ino)
         return replace(row, sealed=change.sequence)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.base.errors import DirectoryNotEmpty, NotADirectory, NotFound
 from objfs.meta.database import Change
-from objfs.meta.rows import Inode, InodePast, Orphan, Usage
+from objfs.meta.rows import Inode, InodePast, Orphan, Usage, counted_bytes
 from objfs.meta.tables import INODE, ORPHAN, USAGE, VERSION, XATTR
 from objfs.volume.core import Core
 
@@ -97,7 +97,7 @@ def sealed_size(change: Change, inode: Inode) -> int:
     if not inode.sealed:
         return 0
     version = change.get(VERSION, inode.ino, inode.sealed)
-    return version.size if version else 0
+    return counted_bytes(version.size) if version else 0
 
 
 def drop_link(core: Core, change: Change, inode: Inode) -> None:

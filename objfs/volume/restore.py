@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.base.errors import IsADirectory
 from objfs.meta.database import Change
-from objfs.meta.rows import Dentry, Inode, Version, Xattr
+from objfs.meta.rows import Dentry, Inode, Version, Xattr, counted_bytes
 from objfs.meta.tables import DENTRY
 from objfs.volume.core import Core
 from objfs.volume.history import History, VersionEntry, View
@@ -62,7 +62,7 @@ class Restore:
             inode = self._new_inode(change, view, version, directory)
             change.put(Dentry(parent, leaf, inode.ino, change.sequence, change.new_id()))
             touch_directory(core, change, directory)
-            count_usage(change, inode.bucket, live=version.size, objects=1)
+            count_usage(change, inode.bucket, live=counted_bytes(version.size), objects=1)
         return inode
 
     def _new_inode(self, change: Change, view: View, version: Version, directory: Inode) -> Inode:

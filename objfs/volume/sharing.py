@@ -53,21 +53,24 @@ def _copy_batch(
 
 
 def _shared_rows(core: Core, shared: Inode, position: int) -> tuple[list[Extent], int | None]:
-    """Extents of a shared content from `position` on, and where the next batch begins. Goes from
-    row to row, so holes cost nothing."""
-    limit = limits.ROWS_PER_BATCH_MAX
-    while True:
-        current = core.database.scan(EXTENT, (shared.content,), lower=position, limit=limit)
-        past = core.database.scan(EXTENT_PAST, (shared.content,), lower=position, limit=limit)
-        # Beyond the last row of a full page nothing is known.
-        ends = [page[-1].offset for page in (current, past) if len(page) == limit]
-        following = min(ends, default=None)
-        if following != position:
-            break
-        limit *= 2  # one offset with so many pasts
-    at = shared.content_at
+    """Extents of a shared content from `position` on, at most `ROWS_PER_BATCH_MAX`, and where the
+    next batch begins. Goes from row to row, so holes cost nothing."""
+    scan, content, at = core.database.scan, (shared.content,), shared.content_at
+    most = pasts = limits.ROWS_PER_BATCH_MAX
+    current = scan(EXTENT, content, lower=position, limit=most)
+    past = scan(EXTENT_PAST, content, lower=position, limit=pasts)
+    while len(past) == pasts and past[-1].offset == position:
+        pasts *= 2  # one place that was written over and over
+        past = scan(EXTENT_PAST, content, lower=position, limit=pasts)
+    # Beyond the last row of a full page nothing is known.
+    ends = [current[-1].offset] if len(current) == most else []
+    ends += [past[-1].offset] if len(past) == pasts else []
     rows = [row for row in current if row.since <= at]
     rows += [from_past(row) for row in past if row.since <= at < row.until]
+    rows.sort(key=lambda row: row.offset)
+    if len(rows) > most:
+        ends.append(rows[most].offset)
+    following = min(ends, default=None)
     if following is not None:
         rows = [row for row in rows if row.offset < following]
     return rows, following

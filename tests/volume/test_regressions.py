@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.lowlevel
 
-from objfs.base.errors import ObjfsError
-from objfs.base.limits import PREFETCH_BYTES_MAX
+from objfs.base.errors import NoSpace, ObjfsError
+from objfs.base.limits import PREFETCH_BYTES_MAX, XATTRS_MAX
 from objfs.base.settings import Settings
 from objfs.base.types import AttributeChange
 from objfs.volume.volume import Handle
@@ -293,3 +293,51 @@ async def test_windows_fetched_ahead_are_bounded_over_all_handles(
         nursery.cancel_scope.cancel()
     windows = [window for handle in handles for window in handle.ahead.values()]
     assert 0 < sum(len(window.data or b"") for window in windows) <= PREFETCH_BYTES_MAX
+
+
+async def test_a_restored_file_with_one_often_rewritten_place_can_be_written() -> None:
+    store = await fresh()
+    volume = store.volume
+    before = bytearray(await scattered(store, "f", 450))
+    ino = volume.lookup(store.root, b"f").ino
+    for number in range(260):
+        store.clock.advance(20_000)
+        handle = await volume.open(ino, os.O_RDWR)
+        await volume.write(handle, 0, b"%010d" % number)
+        await store.close_handle(handle)
+    entry = volume.versions(BUCKET, b"f")[5]
+    await volume.restore(BUCKET, b"f", entry.version_id, (BUCKET, b"g"))
+    handle = await volume.open(volume.lookup(store.root, b"g").ino, os.O_RDWR)
+    await volume.write(handle, 15, b"!")
+    await store.close_handle(handle)
+    before[:10], before[15:16] = b"%010d" % 254, b"!"
+    assert await store.get("g") == before
+
+
+async def test_a_restore_over_a_file_with_many_attributes() -> None:
+    store = await fresh()
+    volume = store.volume
+    ino = await store.put("f", b"one")
+    for number in range(XATTRS_MAX):
+        volume.setxattr(ino, b"user.%d" % number, b"v")
+    with pytest.raises(NoSpace):
+        volume.setxattr(ino, b"user.one more", b"v")
+    store.clock.advance(20_000)
+    await store.put("f", b"two")
+    await volume.restore(BUCKET, b"f", volume.versions(BUCKET, b"f")[-1].version_id)
+    assert await store.get("f") == b"one"
+    assert len(volume.listxattr(volume.lookup(store.root, b"f").ino)) == XATTRS_MAX
+
+
+async def test_the_account_is_exact_after_huge_files_went() -> None:
+    store = await fresh()
+    await store.put("small", b"x" * 100)
+    for name in ("a", "b", "c"):
+        handle = store.create(name)
+        await store.volume.setattr(handle.ino, AttributeChange(size=(1 << 63) - 1), handle)
+        await store.close_handle(handle)
+    for name in (b"a", b"b", b"c"):
+        await store.volume.unlink(store.root, name)
+    buckets = store.volume.status()["buckets"]
+    assert isinstance(buckets, dict)
+    assert buckets[BUCKET]["live_bytes"] == 100
