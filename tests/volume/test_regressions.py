@@ -336,8 +336,8 @@ async def test_the_account_is_exact_after_huge_files_went() -> None:
         handle = store.create(name)
         await store.volume.setattr(handle.ino, AttributeChange(size=(1 << 63) - 1), handle)
         await store.close_handle(handle)
-    for name in (b"a", b"b", b"c"):
-        await store.volume.unlink(store.root, name)
+    for name in ("a", "b", "c"):
+        await store.volume.unlink(store.root, name.encode())
     buckets = store.volume.status()["buckets"]
     assert isinstance(buckets, dict)
     assert buckets[BUCKET]["live_bytes"] == 100
