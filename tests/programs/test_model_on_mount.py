@@ -17,7 +17,7 @@ from objfs.base.types import Caller
 from objfs.fuse.errors import errno_of
 from tests.model.operations import TICK_NS, Generator, Operation, content
 from tests.model.reference import Reference
-from tests.model.world import ROOT, Node, PassedOver, Refused, State
+from tests.model.world import KEPT, ROOT, Node, PassedOver, Refused, State
 from tests.programs.drive import Drive
 
 UMASK = 0o022
@@ -210,8 +210,9 @@ class Session:
             node = world.nodes[number]
             data = Path(self.mounted.at(paths[number])).read_bytes()
             node.content = node.logged = data
-            node.changed = False
-            node.eras = (node.eras[-1]._replace(state=node.working._replace(mtime=START)),)
+            state = node.working._replace(mtime=START)
+            node.changed, node.times = False, KEPT
+            node.eras = (node.eras[-1]._replace(state=state),)
         self.reference.perform("remount", (), self.reference.now + TICK_NS)
         self.reference.settle(self.reference.sequence + 1)
         self.compare(contents=True)
