@@ -38,6 +38,18 @@ def unmount(text: str, lazy: bool) -> str:
             client.call("sync")
             kernel_unmount(mount.point, lazy=True)
             return f"{text}: durable and detached; its process ends with the last user"
+        elsewhere = [
+            each.point
+            for each in mountinfo.read_mounts()
+            if each.device == mount.device and each.point != mount.point
+        ]
+        if elsewhere:  # the process goes on for those
+            client.call("sync")
+            kernel_unmount(mount.point, lazy=False)
+            return (
+                f"{text}: unmounted and durable; still mounted at "
+                f"{', '.join(map(os.fsdecode, elsewhere))}"
+            )
         process = os.pidfd_open(client.call("status")["owner"]["pid"])
         try:
             _unmount_and_wait(client, mount.point, process)
