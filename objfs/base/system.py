@@ -34,9 +34,14 @@ class TrioThreads:
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(THREADS_MAX)
+        self.in_flight = 0
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+        self.in_flight += 1
+        try:
+            return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+        finally:
+            self.in_flight -= 1
 
 
 class InlineThreads:

@@ -108,7 +108,8 @@ class _Session:
 
     def open(self, options: MountOptions) -> None:
         """Mount. MountError with what libfuse said."""
-        install(self._clock)
+        threads = self._volume.core.threads
+        install(self._clock, lambda: getattr(threads, "in_flight", 0) > 0)
         binding = Binding(self._operations, self._connected)
         _init(binding, self._point, _words(options))
         mounted = mount_point.mounted_at(self._point)
@@ -166,7 +167,7 @@ class _Session:
             await self._stop()
             return
         if self._device is not None:
-            await self._threads.run(mount_point.raise_read_ahead, self._device)
+            await self._threads.run(mount_point.tune_kernel, self._device)
         task_status.started()
 
     async def _stop_on_signals(self) -> None:

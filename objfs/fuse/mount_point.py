@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from objfs.base.errors import Busy, MountError
-from objfs.base.limits import KERNEL_READ_AHEAD_BYTES, KIB
+from objfs.base.limits import KERNEL_DIRTY_BYTES, KERNEL_READ_AHEAD_BYTES, KIB
 
 FILESYSTEM = "fuse.objfs"
 MNT_DETACH = 2
@@ -142,14 +142,21 @@ def sync_filesystem(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def raise_read_ahead(device: str) -> bool:
-    """Let the kernel read further ahead in the mount. False where that is not permitted."""
-    setting = Path("/sys/class/bdi") / device / "read_ahead_kb"
-    try:
-        setting.write_text(str(KERNEL_READ_AHEAD_BYTES // KIB))
-    except OSError:  # an ordinary user, or a container without a writable /sys
-        return False
-    return True
+def tune_kernel(device: str) -> bool:
+    """Let the kernel read further ahead in the mount, and gather fewer dirty pages before it
+    writes: a small file's pages queue behind those of a large one. False where a setting is not
+    permitted, or not known to the kernel."""
+    settings = {
+        "read_ahead_kb": KERNEL_READ_AHEAD_BYTES // KIB,
+        "max_bytes": KERNEL_DIRTY_BYTES,
+    }
+    done = True
+    for name, value in settings.items():
+        try:
+            (Path("/sys/class/bdi") / device / name).write_text(str(value))
+        except OSError:  # an ordinary user, a container without a writable /sys, an old kernel
+            done = False
+    return done
 
 
 def abort_connection(device: str) -> bool:

@@ -1,9 +1,11 @@
-"""Two corrections to how pyfuse3 uses libfuse, in a few lines of C that stand between them.
+"""Corrections to how pyfuse3 uses libfuse, in a few lines of C that stand between them.
 
 - **FUSE_CAP_DONT_MASK** is never asked for by pyfuse3, so the kernel cuts modes by the umask before
   a directory's default ACL is looked at. The shim asks for it. It also declines
   FUSE_CAP_HANDLE_KILLPRIV, which libfuse turns on unasked: then the kernel clears setuid and setgid
   itself, knowing who writes, which a filesystem is not told.
+- **max_background**: the kernel sends up to 12 write-back requests of 1 MiB before it lets a stat
+  come to its turn. A few keep us as busy (stat's 99th percentile: 14-17 ms with 12, 6-7 ms with 3).
 - **EAGAIN** from `fuse_session_receive_buf` (a request that was withdrawn because its client was
   killed) ends pyfuse3's worker. The shim says EINTR, after which pyfuse3 goes on.
 
@@ -24,6 +26,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from objfs.base.limits import HEAP_KEPT_BYTES, KERNEL_BACKGROUND_MAX
+
 logger = logging.getLogger(__name__)
 
 # `fuse_session_new_versioned` is what programs built against libfuse 3.17 and later call.
@@ -32,6 +36,7 @@ SOURCE = r"""
 #define FUSE_USE_VERSION 312
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <fuse_lowlevel.h>
 #undef fuse_session_new
@@ -55,6 +60,8 @@ static void init(void *userdata, struct fuse_conn_info *connection) {
     }
     if (next_init)
         next_init(userdata, connection);
+    connection->max_background = @BACKGROUND@;
+    connection->congestion_threshold = @BACKGROUND@;
 }
 
 static const struct fuse_lowlevel_ops *shim(const struct fuse_lowlevel_ops *operations,
@@ -80,6 +87,12 @@ struct fuse_session *fuse_session_new_versioned(struct fuse_args *arguments,
     return next ? next(arguments, shim(operations, size), sizeof shimmed, version, userdata) : NULL;
 }
 
+/* Write requests bring 1 MiB each: without this, the heap shrinks and grows with every one. */
+__attribute__((constructor)) static void keep_heap(void) {
+    mallopt(M_MMAP_THRESHOLD, @HEAP@);
+    mallopt(M_TRIM_THRESHOLD, @HEAP@);
+}
+
 int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buffer) {
     static receive *next;
     if (!next)
@@ -88,6 +101,9 @@ int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buff
     return result == -EAGAIN ? -EINTR : result;
 }
 """
+
+SOURCE = SOURCE.replace("@BACKGROUND@", str(KERNEL_BACKGROUND_MAX))
+SOURCE = SOURCE.replace("@HEAP@", str(HEAP_KEPT_BYTES))
 
 DONT_MASK = 1
 KERNEL_KILLS = 2

@@ -135,7 +135,8 @@ class _Workers:
 class _LowLevel:
     """The names of `trio.lowlevel` that pyfuse3 uses."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, at_work: Callable[[], bool]) -> None:
+        self._at_work = at_work
         self.current_task = trio.lowlevel.current_task
         self.current_trio_token = trio.lowlevel.current_trio_token
         self.notify_closing = trio.lowlevel.notify_closing
@@ -156,7 +157,7 @@ class _LowLevel:
         if poll(0):
             self.at_once += 1
             self._request_at = now
-        elif now - self._request_at < RECENT_SECONDS and self._spin(now):
+        elif now - self._request_at < RECENT_SECONDS and not self._at_work() and self._spin(now):
             self.spun += 1
         else:
             self.parked += 1
@@ -189,8 +190,8 @@ class Waiter:
     Lock = Turn
     ClosedResourceError = trio.ClosedResourceError
 
-    def __init__(self, clock: Clock) -> None:
-        self.lowlevel = _LowLevel(clock)
+    def __init__(self, clock: Clock, at_work: Callable[[], bool] = lambda: False) -> None:
+        self.lowlevel = _LowLevel(clock, at_work)
         self._workers: _Workers | None = None
 
     def open_nursery(self) -> _Workers:
@@ -210,8 +211,9 @@ class Waiter:
         )
 
 
-def install(clock: Clock) -> Waiter:
-    """Make pyfuse3 wait our way; before `pyfuse3.main` runs."""
-    waiter = Waiter(clock)
+def install(clock: Clock, at_work: Callable[[], bool] = lambda: False) -> Waiter:
+    """Make pyfuse3 wait our way; before `pyfuse3.main` runs. While `at_work()`, threads need the
+    interpreter, and nothing spins."""
+    waiter = Waiter(clock, at_work)
     pyfuse3.trio = waiter  # type: ignore[attr-defined]
     return waiter

@@ -72,9 +72,43 @@ class Attributes:
             await self._resize(row, change)
         else:
             opened = core.open_inodes.get(ino)
-            if opened is None or not opened.changed or not self._keep_times(opened, change):
+            if opened is not None and opened.changed:
+                if not self._keep_times(opened, change):
+                    core.freeing(lambda: self._log(ino, change))
+            elif not self._keep_late(row, change):
                 core.freeing(lambda: self._log(ino, change))
         return core.inode(ino)
+
+    def _keep_late(self, row: Inode, change: AttributeChange) -> bool:
+        """With its write-back cache the kernel sends the ctime of a rename, a chmod or a link once
+        more, a little later than ours. That is not worth a META: it is kept, and logged with the
+        next round of background work."""
+        core = self._core
+        if not core.kernel_owns_times or core.spawn is None or change.ctime_ns is None:
+            return False
+        if change.mtime_ns not in (None, row.mtime_ns) or change.atime_ns not in (
+            None,
+            row.atime_ns,
+        ):
+            return False
+        if change.mode is not None or change.uid is not None or change.gid is not None:
+            return False
+        if len(core.late_ctimes) >= limits.LATE_CTIMES_MAX:
+            self.log_late()
+        core.late_ctimes[row.ino] = change.ctime_ns
+        core.active.set()
+        return True
+
+    def log_late(self) -> None:
+        """Log the ctimes that were kept, many inodes a change."""
+        core = self._core
+        while core.late_ctimes:
+            with core.change() as change:
+                for ino in list(core.late_ctimes)[: limits.ROWS_PER_BATCH_MAX]:
+                    ctime_ns = core.late_ctimes.pop(ino)
+                    row = core.database.get(INODE, ino)
+                    if row is not None and ctime_ns > row.ctime_ns:
+                        put_state(core, change, row, replace(row, ctime_ns=ctime_ns))
 
     async def _resize(self, row: Inode, change: AttributeChange) -> None:
         assert change.size is not None

@@ -13,6 +13,7 @@ from objfs.base import limits
 from objfs.base.errors import ObjfsError
 from objfs.meta.checkpoint import checkpoint_parts
 from objfs.meta.sqlite import SqliteEngine
+from objfs.volume.attributes import Attributes
 from objfs.volume.core import Core
 from objfs.volume.writeback import Writeback
 
@@ -22,9 +23,10 @@ logger = logging.getLogger(__name__)
 class Background:
     """The periodic tasks. Each step can be called alone; `run` calls them in their rhythm."""
 
-    def __init__(self, core: Core, writeback: Writeback) -> None:
+    def __init__(self, core: Core, writeback: Writeback, attributes: Attributes) -> None:
         self._core = core
         self._writeback = writeback
+        self._attributes = attributes
         self.checkpoint_error: str | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -53,6 +55,7 @@ class Background:
         """Close the index's open transaction."""
         if self._core.database.failed is None:
             try:
+                self._core.make_room_for_index()
                 self._core.database.commit()
             except ObjfsError as error:
                 logger.error("committing the index failed: %s", error)
@@ -63,7 +66,11 @@ class Background:
         log = core.log
         if log.failed is None and log.synced_sequence < log.last_sequence and not core.read_only:
             return
-        if not core.dirty_bytes and not any(opened.changed for opened in core.open_inodes.values()):
+        if (
+            not core.dirty_bytes
+            and not core.late_ctimes
+            and not any(opened.changed for opened in core.open_inodes.values())
+        ):
             core.go_idle()
 
     async def _syncs(self) -> None:
@@ -100,6 +107,7 @@ class Background:
         now = core.clock.monotonic()
         settings = core.settings
         core.keep_reserve()
+        self._attributes.log_late()
         await self._writeback.flush_old(now - settings.dirty_seconds / 2)
         await self._writeback.seal_old(now - settings.seal_open_seconds)
         engine = core.database.engine

@@ -84,18 +84,23 @@ class Commits:
         return budget > 0
 
     def _take_up(self, change: Change, row: Inode, pieces: deque[Extent], above: int) -> Inode:
-        """Put extents for as many pieces as fit a change. Returns the row with its new sizes."""
+        """Put extents for as many pieces as fit a change. Returns the row with its new sizes.
+
+        Pieces come in order and do not overlap. So of what the change itself has put, only the
+        rest behind the last cut (`tail`) can lie below the next piece.
+        """
         budget = _ROW_BUDGET
         size, allocated = row.size, row.allocated
+        tail: Extent | None = None
+        ended: set[int] = set()  # offsets of stored rows that ended in this change
         while pieces and budget >= 8:
             piece = replace(pieces.popleft(), since=change.sequence)
             end = piece.offset + piece.length
             if piece.offset < row.size:
                 most = budget // 2 - 2
-                below = overlapping(change, piece.content, piece.offset, end, most + 1)
+                below = self._below(piece, tail, ended, most + 1)
                 if len(below) > most:
-                    end = below[most].offset
-                    below.pop()
+                    end = below.pop().offset
                     rest = end - piece.offset
                     pieces.appendleft(
                         replace(
@@ -108,6 +113,8 @@ class Commits:
                     piece = replace(piece, length=rest)
                 cutting = cut(below, piece.offset, end, change.sequence)
                 end_extents(change, cutting.ended, cutting.remaining, above)
+                ended.update(extent.offset for extent in cutting.ended)
+                tail = next((each for each in cutting.remaining if each.offset == end), None)
                 allocated -= cutting.freed
                 budget -= 2 * len(below)
             change.put(piece)
@@ -115,6 +122,19 @@ class Commits:
             size = max(size, end)
             budget -= 2
         return replace(row, size=size, allocated=allocated)
+
+    def _below(
+        self, piece: Extent, tail: Extent | None, ended: set[int], limit: int
+    ) -> list[Extent]:
+        """What lies below a piece, in order: stored rows, and the rest of one already cut."""
+        end = piece.offset + piece.length
+        stored = overlapping(
+            self._core.database, piece.content, piece.offset, end, limit + len(ended)
+        )
+        below = [extent for extent in stored if extent.offset not in ended]
+        if tail is not None and tail.offset < end and tail.offset + tail.length > piece.offset:
+            below.insert(0, tail)
+        return below[:limit]
 
     def _last(self, opened: OpenInode, row: Inode, size: int | None) -> Inode:
         """The row with the working size and times."""

@@ -61,6 +61,7 @@ class Core:
         self.open_inodes: dict[int, OpenInode] = {}
         self.dirty_bytes = 0  # in all dirty and flushing buffers together
         self.pinned = 0  # newest snapshot: no state before it is amended
+        self.late_ctimes: dict[int, int] = {}  # of clean inodes, not logged yet
         self.directory_closed = 0  # when the name of a directory ended last
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
@@ -119,10 +120,17 @@ class Core:
             if not last:
                 raise NotFound(f"inode {ino} does not exist")
             return replace(last[0].inode, nlink=0)
-        opened = self.open_inodes.get(ino)
-        if opened is None or not opened.changed:
-            return row
-        return self.working(row, opened)
+        return self.current(row)
+
+    def current(self, row: Inode) -> Inode:
+        """`row` with what is not logged yet."""
+        opened = self.open_inodes.get(row.ino)
+        if opened is not None and opened.changed:
+            row = self.working(row, opened)
+        late = self.late_ctimes.get(row.ino)
+        if late is not None and late > row.ctime_ns:
+            row = replace(row, ctime_ns=late)
+        return row
 
     def working(self, row: Inode, opened: OpenInode) -> Inode:
         """`row` with the working size and times of its open inode."""
@@ -195,6 +203,12 @@ class Core:
             return False
         logger.warning("the device is full: the reserve was released to go on deleting")
         return True
+
+    def make_room_for_index(self) -> None:
+        """Before the index writes: on a full device its commit would fail, and the view with it."""
+        if self.reserve is not None and not self.read_only:
+            if self.log.free_bytes() < limits.INDEX_ROOM_BYTES:
+                self.give_reserve()
 
     def keep_reserve(self) -> None:
         """Release the reserve before the index runs out of room, take it back when there is."""

@@ -97,14 +97,11 @@ class Namespace:
             after = page[-1].cookie
             dentries = [dentry for dentry in page if dentry.key]
         inodes = self._database.get_many(INODE, [(dentry.ino,) for dentry in dentries])
-        opened = self._core.open_inodes
+        current = self._core.current
         entries = []
         for dentry, inode in zip(dentries, inodes, strict=True):
             assert inode is not None, f"entry {dentry.key!r} of {ino} leads to no inode"
-            working = opened.get(inode.ino)
-            if working is not None and working.changed:
-                inode = self._core.working(inode, working)  # noqa: PLW2901 - the row as it is now
-            entries.append((dentry.key.rstrip(b"/"), dentry.cookie, inode))
+            entries.append((dentry.key.rstrip(b"/"), dentry.cookie, current(inode)))
         return entries
 
     # --- making ------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Volume:
         self._attributes = attributes = Attributes(core, writeback)
         self._history = history = History(core, reader)
         self._buckets = buckets = Buckets(core, history)
-        self._background = background = Background(core, writeback)
+        self._background = background = Background(core, writeback, attributes)
         # Names
         self.lookup = names.lookup
         self.parent_of = names.parent_of
@@ -133,6 +133,8 @@ class Volume:
         sealed."""
         for ino in list(self.core.open_inodes):
             await self._writeback.flush_for_sync(ino)
+        if not self.core.read_only:
+            self._attributes.log_late()
         await self.core.log.sync()
 
     # --- figures ---------------------------------------------------------------------------------
@@ -182,6 +184,7 @@ class Volume:
             try:
                 if not core.read_only and core.log.failed is None:
                     await self._writeback.seal_all()
+                    self._attributes.log_late()
                     await core.log.sync()
             finally:
                 try:

@@ -12,7 +12,7 @@ from objfs.fuse.mount_point import (
     mounted_at,
     parse_mountinfo,
     prepare,
-    raise_read_ahead,
+    tune_kernel,
     unmount,
 )
 
@@ -63,5 +63,5 @@ def test_what_is_not_mounted_cannot_be_unmounted(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_device_that_is_not_there() -> None:
-    assert not raise_read_ahead("0:999999")
+    assert not tune_kernel("0:999999")
     assert not abort_connection("0:999999")
