@@ -206,9 +206,10 @@ class Core:
 
     def make_room_for_index(self) -> None:
         """Before the index writes: on a full device its commit would fail, and the view with it."""
-        if self.reserve is not None and not self.read_only:
-            if self.log.free_bytes() < limits.INDEX_ROOM_BYTES:
-                self.give_reserve()
+        if self.reserve is None or self.read_only:
+            return
+        if self.log.free_bytes() < limits.INDEX_ROOM_BYTES:
+            self.give_reserve()
 
     def keep_reserve(self) -> None:
         """Release the reserve before the index runs out of room, take it back when there is."""
@@ -217,5 +218,7 @@ class Core:
         free = self.log.free_bytes()
         if free < limits.SPACE_MARGIN_BYTES // 2:
             self.give_reserve()
-        elif free > self.settings.reserve_bytes + 2 * limits.SPACE_MARGIN_BYTES:
+        elif self.reserve.bytes_held() < self.settings.reserve_bytes and (
+            free > self.settings.reserve_bytes + limits.SPACE_MARGIN_BYTES
+        ):
             self.reserve.restore()

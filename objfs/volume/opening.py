@@ -65,6 +65,7 @@ def open_volume(
         read_only=read_only,
     )
     if not read_only:
+        core.keep_reserve()
         _clean_up(core)
         database.commit()
     return Volume(core)
