@@ -60,6 +60,13 @@ FOUND: dict[str, list[Operation]] = {
         ("crash", ("some", 333925750, "older")),
         ("crash", ("synced", 141154060, "older")),
     ],
+    "a crash between the seal of what a rename displaces and the rename": [
+        ("create", ("a", 0o644, ME, 1)),
+        ("create", ("b", 0o644, ME, 2)),
+        ("release", (2,)),
+        ("rename", ("b", "a", 0)),
+        ("crash", ("some", 313548792, "kept")),
+    ],
     "a version that is restored over its own writer": [
         ("create", ("a", 0o600, ME, 3)),
         ("write", (3, 4096, 4096, 352529394)),
