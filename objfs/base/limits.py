@@ -78,6 +78,7 @@ PREFETCH_BYTES_MAX = 64 * MIB  # of all handles together
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0
 BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change
+MOUNT_NICENESS = -5  # a drive answers before the programs that wait for it
 KERNEL_READ_AHEAD_BYTES = 4 * MIB
 KERNEL_DIRTY_BYTES = 16 * MIB  # unwritten pages of a mount: a small file's wait behind these
 KERNEL_BACKGROUND_MAX = 4  # write-back requests that the kernel queues before a stat's: 1 MiB each

@@ -5,6 +5,7 @@ itself, started in this order and ended in the reverse one.
     unmounted -> no more commands -> volume closed -> who waits is told -> lock
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import trio
 
 from objfs.base.errors import Busy, ObjfsError
+from objfs.base.limits import MOUNT_NICENESS
 from objfs.base.system import SystemClock, TrioThreads
 from objfs.cli.access import run
 from objfs.cli.mount_options import AskedOptions
@@ -41,6 +43,8 @@ class MountPlan(NamedTuple):
 def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
     """Serve until it is unmounted. `ready` is called when the mount is usable. StoreError and
     NotFound before that; afterwards what kept the volume from closing well."""
+    with contextlib.suppress(PermissionError):  # an ordinary user's drive waits its turn
+        os.setpriority(os.PRIO_PROCESS, 0, MOUNT_NICENESS)
     with take_lock(plan.directory):
         volume = construct(plan.directory, read_only=plan.options.read_only)
         run(lambda: _serve(plan, volume, ready))
