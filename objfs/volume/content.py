@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.meta.database import Change
 from objfs.meta.rows import Extent, Inode, Purge
-from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE
+from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE, UNSEALED
 from objfs.volume.core import Core
 from objfs.volume.extents import cut, from_past, past
-from objfs.volume.inodes import put_state
+from objfs.volume.inodes import delete_rows, put_state
 
 
 class Source(Protocol):
@@ -122,3 +122,17 @@ def copy_extents(change: Change, rows: Sequence[Extent], content: int) -> None:
     """Put copies of `rows` under another content: the same records, a life of their own."""
     for row in rows:
         change.put(replace(row, content=content, since=change.sequence))
+
+
+def end_orphan(core: Core, ino: int) -> None:
+    """Remove an inode without a name; what no version saw of its bytes goes."""
+    with core.change() as change:
+        row = change.get(INODE, ino)
+        assert row is not None
+        assert row.nlink == 0
+        delete_rows(change, row)
+        if change.get(UNSEALED, ino) is not None:
+            change.delete(UNSEALED, ino)
+            if not row.content_at:
+                change.put(Purge(row.content, 0, row.sealed))
+    purge_content(core, row.content)

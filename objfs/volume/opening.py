@@ -23,10 +23,9 @@ from objfs.meta.rows import Extent
 from objfs.meta.tables import ORPHAN, UNSEALED
 from objfs.store.log import Log
 from objfs.volume.commits import Commits
-from objfs.volume.content import finish_purges
+from objfs.volume.content import end_orphan, finish_purges
 from objfs.volume.core import Core, SpaceReserve
 from objfs.volume.volume import Volume
-from objfs.volume.writeback import end_orphan
 
 logger = logging.getLogger(__name__)
 

@@ -19,16 +19,15 @@ import trio
 from msgspec.structs import replace
 
 from objfs.base import limits
-from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError, StorageError
+from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError
 from objfs.base.types import Stored
 from objfs.meta.rows import Inode, Purge, Unsealed
-from objfs.meta.tables import INODE, UNSEALED
 from objfs.volume.commits import Commits
-from objfs.volume.content import purge_content
+from objfs.volume.content import end_orphan, purge_content
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer, DirtyBuffer
 from objfs.volume.handles import Handle, OpenInode
-from objfs.volume.inodes import delete_rows, put_state
+from objfs.volume.inodes import put_state
 from objfs.volume.sharing import unshare
 
 logger = logging.getLogger(__name__)
@@ -268,7 +267,7 @@ class Writeback:
                         data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
                         stored.append(self._append_small(content, offset, data))
         except BaseExceptionGroup as group:
-            errors, rest = group.split(StorageError)
+            errors, rest = group.split(ObjfsError)
             if errors is None or rest is not None:
                 raise
             raise _first(errors) from None
@@ -481,23 +480,9 @@ class Writeback:
                 await self.seal(opened)
 
 
-def end_orphan(core: Core, ino: int) -> None:
-    """Remove an inode without a name; what no version saw of its bytes goes."""
-    with core.change() as change:
-        row = change.get(INODE, ino)
-        assert row is not None
-        assert row.nlink == 0
-        delete_rows(change, row)
-        if change.get(UNSEALED, ino) is not None:
-            change.delete(UNSEALED, ino)
-            if not row.content_at:
-                change.put(Purge(row.content, 0, row.sealed))
-    purge_content(core, row.content)
-
-
-def _first(group: BaseExceptionGroup[StorageError]) -> StorageError:
+def _first(group: BaseExceptionGroup[ObjfsError]) -> ObjfsError:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, StorageError)
+    assert isinstance(error, ObjfsError)
     return error
