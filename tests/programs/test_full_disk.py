@@ -25,7 +25,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield disk
     finally:
-        run("umount", disk)
+        run("umount", "-l", disk)  # whatever a failed test left there
 
 
 @pytest.fixture
