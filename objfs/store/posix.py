@@ -86,6 +86,7 @@ class PosixFile:
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
