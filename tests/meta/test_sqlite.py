@@ -13,9 +13,10 @@ from objfs.base.system import TrioThreads
 from objfs.meta import sqlite as sqlite_module
 from objfs.meta.checkpoint import checkpoint_parts
 from objfs.meta.database import Database
+from objfs.meta.rows import Orphan
 from objfs.meta.sqlite import SqliteEngine
 from objfs.meta.sqlite_file import schema
-from objfs.meta.tables import DENTRY, EXTENT, INODE, TABLES, Table
+from objfs.meta.tables import DENTRY, EXTENT, INODE, ORPHAN, TABLES, Table
 from tests.meta.conftest import sqlite_engine
 from tests.meta.examples import dentry, extent, inode
 from tests.meta.fakes import STORE_ID, FakeClock, FakeLog
@@ -291,3 +292,19 @@ async def test_a_damaged_index_becomes_no_checkpoint(
         await checkpoint_parts(database, TrioThreads())
     assert "objfs.sqlite.copy" not in files_beside(again)
     again.close()
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_many_keys_are_found_however_far_apart(tmp_path: Path, step: int) -> None:
+    """Rows between those asked for, keys that are not there, and a page of each size."""
+    engine = SqliteEngine(tmp_path, STORE_ID)
+    rows = {number: Orphan(number, number) for number in range(0, 70 * step, max(step // 2, 1))}
+    engine.apply([(ORPHAN, (row.ino,), row) for row in rows.values()], 1, bytes(16))
+    engine.commit()
+    engine.close()
+    engine = SqliteEngine(tmp_path, STORE_ID)
+    for count in (1, 31, 32, 33, 70):
+        keys = [number * step + (number % 3 == 0) for number in range(count)]
+        found = engine.get_many(ORPHAN, [(key,) for key in keys])
+        assert found == [rows.get(key) for key in keys]
+    engine.close()
