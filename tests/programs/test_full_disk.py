@@ -85,6 +85,12 @@ def test_a_full_disk_says_so_loses_nothing_and_can_be_cleaned(small_drive: Drive
     assert set(digests) <= set(os.listdir(root))
 
 
+def write_on_and_on(directory: Path) -> None:
+    """Small files until one is refused: the device is looked at now and then only."""
+    for number in range(1000):
+        (directory / f"new-{number}").write_bytes(os.urandom(100_000))
+
+
 def test_somebody_else_fills_the_disk_to_the_last_byte(
     small_disk: Path, small_drive: Drive
 ) -> None:
@@ -101,7 +107,7 @@ def test_somebody_else_fills_the_disk_to_the_last_byte(
                     hog.write(bytes(size))
     assert os.statvfs(small_disk).f_bavail == 0
     with pytest.raises(OSError, match="No space left"):
-        (root / "new").write_bytes(b"x" * 100)
+        write_on_and_on(root)
     (root / "deleted").unlink()
     assert (root / "kept").read_bytes() == kept
     assert not (root / "deleted").exists()
