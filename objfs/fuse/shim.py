@@ -26,7 +26,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from objfs.base.limits import HEAP_KEPT_BYTES, KERNEL_BACKGROUND_MAX
+from objfs.base.limits import HEAP_BUFFER_BYTES_MAX, HEAP_KEPT_BYTES, KERNEL_BACKGROUND_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ struct fuse_session *fuse_session_new_versioned(struct fuse_args *arguments,
 
 /* Write requests bring 1 MiB each: without this, the heap shrinks and grows with every one. */
 __attribute__((constructor)) static void keep_heap(void) {
-    mallopt(M_MMAP_THRESHOLD, @HEAP@);
-    mallopt(M_TRIM_THRESHOLD, @HEAP@);
+    mallopt(M_MMAP_THRESHOLD, @LARGEST@);
+    mallopt(M_TRIM_THRESHOLD, @KEPT@);
 }
 
 int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buffer) {
@@ -103,7 +103,8 @@ int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buff
 """
 
 SOURCE = SOURCE.replace("@BACKGROUND@", str(KERNEL_BACKGROUND_MAX))
-SOURCE = SOURCE.replace("@HEAP@", str(HEAP_KEPT_BYTES))
+SOURCE = SOURCE.replace("@LARGEST@", str(HEAP_BUFFER_BYTES_MAX))
+SOURCE = SOURCE.replace("@KEPT@", str(HEAP_KEPT_BYTES))
 
 DONT_MASK = 1
 KERNEL_KILLS = 2
