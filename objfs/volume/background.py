@@ -28,6 +28,7 @@ class Background:
         self._writeback = writeback
         self._attributes = attributes
         self.checkpoint_error: str | None = None
+        self._checkpoint_from = 0.0  # no attempt before this monotonic time
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -116,7 +117,7 @@ class Background:
             and engine.wal_bytes() > limits.INDEX_WAL_BYTES_MAX // 8
         ):
             await core.threads.run(engine.checkpoint_wal)
-        if self.checkpoint_due():
+        if now >= self._checkpoint_from and self.checkpoint_due():
             await self.checkpoint()
 
     def checkpoint_due(self) -> bool:
@@ -138,6 +139,7 @@ class Background:
             await core.log.append_checkpoint(sequence, parts)
         except ObjfsError as error:
             self.checkpoint_error = str(error)
+            self._checkpoint_from = core.clock.monotonic() + limits.CHECKPOINT_RETRY_SECONDS
             raise
         self.checkpoint_error = None
         return sequence

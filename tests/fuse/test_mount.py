@@ -238,10 +238,7 @@ def test_what_changes_behind_the_kernel_is_seen(serve: Serve) -> None:
 
 # --- permissions and modes -----------------------------------------------------------------------
 
-needs_setfacl = pytest.mark.skipif(not shutil.which("setfacl"), reason="there is no setfacl")
 
-
-@needs_setfacl
 @pytest.mark.parametrize(
     ("words", "mode"), [((), 0o660), (("no-shim",), 0o600)], ids=["shim", "no-shim"]
 )
@@ -261,7 +258,6 @@ def test_default_acls_and_the_umask(serve: Serve, words: tuple[str, ...], mode: 
     assert "\nuser:42:rwx" in listed
 
 
-@needs_setfacl
 @ROOT_NEEDED
 def test_the_kernel_checks_acls(serve: Serve, tmp_path: Path) -> None:
     for directory in (tmp_path, *tmp_path.parents[:2]):
@@ -402,7 +398,6 @@ def test_a_detached_mount_that_is_in_use_ends_on_sigterm(serve: Serve) -> None:
     assert (serve().mountpoint / "f").read_bytes() == b"d" * MIB
 
 
-@pytest.mark.skipif(not shutil.which("fusermount3"), reason="there is no fusermount3")
 def test_ordinary_users_unmount_with_fusermount3(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -341,3 +341,26 @@ async def test_the_account_is_exact_after_huge_files_went() -> None:
     buckets = store.volume.status()["buckets"]
     assert isinstance(buckets, dict)
     assert buckets[BUCKET]["live_bytes"] == 100
+
+
+async def test_a_checkpoint_that_failed_is_not_tried_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store()
+    store.settings = Settings(segment_bytes=1 << 20, checkpoint_meta_bytes=1)
+    await store.make()
+    attempts: list[int] = []
+
+    async def fail(sequence: int, parts: object) -> None:
+        attempts.append(sequence)
+        raise NoSpace("the device is full")
+
+    monkeypatch.setattr(store.volume.core.log, "append_checkpoint", fail)
+    with pytest.raises(NoSpace):
+        await store.volume.upkeep()
+    await store.volume.upkeep()
+    assert len(attempts) == 1
+    store.clock.advance(61 * 1000)
+    with pytest.raises(NoSpace):
+        await store.volume.upkeep()
+    assert len(attempts) == 2
