@@ -42,9 +42,9 @@ import trio
 from objfs.base.limits import RECENT_SECONDS, SPIN_SECONDS_MAX, WORK_SECONDS_MAX
 from objfs.base.ports import Clock
 
-# EAGAIN: the request was withdrawn. ENOENT: the connection was aborted while libfuse spliced the
-# request; the next read says so in the way that ends the loop in good order.
-_RESTARTED = (errno.EAGAIN, errno.ENOENT)
+# EAGAIN: the request was withdrawn. ENOENT, ECONNABORTED: the connection ended while libfuse
+# spliced the request; the next read says so in the way that ends the loop in good order.
+_RESTARTED = (errno.EAGAIN, errno.ENOENT, errno.ECONNABORTED)
 
 
 class WaiterStatistics(NamedTuple):

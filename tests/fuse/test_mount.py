@@ -410,8 +410,8 @@ def test_ordinary_users_unmount_with_fusermount3(
         assert is_mounted(server)
         mount_point.unmount(point, lazy=True)
         assert not is_mounted(server)
-    server.wait()
-    assert server.process.returncode == 0
+    _, said = server.wait()
+    assert server.process.returncode == 0, said
     with pytest.raises(MountError):
         mount_point.unmount(point, lazy=False)
 

@@ -1,5 +1,6 @@
 """The waiter: the turn to read, withdrawn requests, killed clients, idleness."""
 
+import errno
 import json
 import os
 import signal
@@ -221,6 +222,21 @@ async def test_errors_of_workers_are_not_hidden() -> None:
 
     with pytest.RaisesGroup(InvalidRequest):
         await main(worker)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOENT, errno.ECONNABORTED])
+async def test_a_worker_that_met_the_end_of_the_connection_reads_once_more(number: int) -> None:
+    waiter = Waiter(SystemClock())
+    reads = iter([OSError(number, "fuse_session_receive_buf failed"), None])
+
+    async def worker(*arguments: object) -> None:
+        if (error := next(reads)) is not None:
+            raise error
+
+    async with waiter.open_nursery() as nursery:
+        nursery.start_soon(worker, name="worker")
+    assert next(reads, "all read") == "all read"
+    assert waiter.statistics().restarted == 1
 
 
 # --- a real mount --------------------------------------------------------------------------------
