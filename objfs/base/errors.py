@@ -65,6 +65,10 @@ class NotPermitted(ObjfsError):
     """Nobody may do this here (EPERM)."""
 
 
+class Pinned(NotPermitted):
+    """A snapshot needs it (EPERM); delete that first."""
+
+
 class AccessDenied(ObjfsError):
     """This caller may not do this (EACCES)."""
 

@@ -9,6 +9,7 @@ from objfs.base.errors import (
     DirectoryNotEmpty,
     InvalidRequest,
     NotFound,
+    Pinned,
 )
 from objfs.meta.rows import Bucket, Dentry, Inode, Usage
 from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, USAGE
@@ -127,7 +128,7 @@ class Buckets:
 
     def delete_bucket(self, name: str, *, force: bool = False) -> None:
         """Remove a bucket without files. DirectoryNotEmpty if it has any; or has a history, unless
-        `force` gives that up."""
+        `force` gives that up. Pinned if a snapshot shows it."""
         with self._core.change() as change:
             bucket = self.bucket(name)
             own = change.scan(DENTRY, (bucket.root,), limit=2)
@@ -137,6 +138,11 @@ class Buckets:
                 raise DirectoryNotEmpty(
                     f"bucket {name!r} keeps the history of deleted files: "
                     "`objfs bucket delete --force` gives it up"
+                )
+            if self._core.pins.of_bucket(bucket.id):
+                raise Pinned(
+                    f"bucket {name!r} is in a snapshot: `objfs snapshot list` shows them, "
+                    "`objfs snapshot delete` gives one up"
                 )
             for row in own:
                 change.delete(DENTRY, row.parent, row.key)

@@ -20,6 +20,7 @@ from objfs.meta.rows import Inode
 from objfs.meta.tables import BUCKET, INODE, INODE_PAST, USAGE
 from objfs.store.log import Log
 from objfs.volume.handles import OpenInode
+from objfs.volume.pins import Pins
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Core:
         self.read_only = read_only
         self.open_inodes: dict[int, OpenInode] = {}
         self.dirty_bytes = 0  # in all dirty and flushing buffers together
-        self.pinned = 0  # newest snapshot: no state before it is amended
+        self.pins = Pins(database)
         self.late_ctimes: dict[int, int] = {}  # of clean inodes, not logged yet
         self.directory_closed = 0  # when the name of a directory ended last
         # With the write-back cache the kernel sends the times of a write itself, after it.

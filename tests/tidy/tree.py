@@ -37,7 +37,11 @@ def module(path: str, text: str) -> Module:
 def text_files() -> dict[str, str]:
     """Every text file of the project, by its path from the root."""
     paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-    paths += [path for path in ROOT.iterdir() if path.suffix in TEXT_SUFFIXES]
+    paths += [
+        path
+        for path in ROOT.iterdir()
+        if path.suffix in TEXT_SUFFIXES and path.name != ".git"  # a worktree's is a file
+    ]
     kept = [
         path
         for path in paths
