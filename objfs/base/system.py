@@ -1,5 +1,6 @@
 """The real clock, randomness and threads: the only home of their direct use."""
 
+import datetime
 import secrets
 import time
 from collections.abc import Callable
@@ -20,6 +21,24 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class LocalZone(datetime.tzinfo):
+    """The machine's time zone, with its changes over the years."""
+
+    def utcoffset(self, moment: datetime.datetime | None) -> datetime.timedelta | None:
+        if moment is None:
+            return None
+        return moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime.datetime | None) -> datetime.timedelta | None:
+        return None  # the offset says it all
+
+    def tzname(self, moment: datetime.datetime | None) -> str | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, moment: datetime.datetime) -> datetime.datetime:
+        return moment.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=self)
 
 
 class SystemRandomness:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from objfs.base.system import SystemClock, SystemRandomness, TrioThreads
+from objfs.base.system import LocalZone, SystemClock, SystemRandomness, TrioThreads
 from objfs.cli.store_directory import SEGMENTS, StoreDirectory
 from objfs.meta.replay import Progress
 from objfs.meta.sqlite import SqliteEngine
@@ -57,6 +57,7 @@ def construct(
         reserve=ReserveFile(directory.reserve, directory.settings.reserve_bytes),
         read_only=read_only,
         progress=progress,
+        zone=LocalZone(),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the arguments mean: STORE, STORE:BUCKET/PREFIX, MOUNTPOINT, PATH as values.
+"""What the arguments mean: STORE, STORE:BUCKET/PREFIX, MOUNTPOINT, PATH, TIME as values.
 
 Paths inside a mount are resolved through the kernel's list of mounts. A mount is looked into, for
 the symlinks in a path, only while the process that serves it answers.
@@ -8,12 +8,36 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from objfs.base.errors import IsADirectory, NameTooLong, NotAStore, NotFound
+import click
+
+from objfs.base.errors import InvalidRequest, IsADirectory, NameTooLong, NotAStore, NotFound
 from objfs.base.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
+from objfs.base.system import LocalZone, SystemClock
+from objfs.base.times import parse_time
 from objfs.cli import control_client, mountinfo
 from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import ALL_BUCKETS, FILESYSTEM, Mount, Source
 from objfs.cli.store_directory import StoreDirectory, is_store, read_store
+
+
+class TimeParameter(click.ParamType[int]):
+    """A time as `base/times.py` has it, read in the zone of who types it, as nanoseconds since
+    1970. What is no time is wrong usage (exit status 2)."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_time(str(value), SystemClock().now_ns(), LocalZone())
+        except InvalidRequest as error:
+            self.fail(str(error), param, ctx)
+
+
+TIME = TimeParameter()
 
 
 class Target(NamedTuple):

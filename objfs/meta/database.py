@@ -117,6 +117,11 @@ class Database:
         """Set once, when the view no longer shows the log: everything raises from then on."""
         return self._failed or self.engine.failed
 
+    @property
+    def time_ns(self) -> int:
+        """When the last change was made; the next one is later."""
+        return self._last_ns
+
     def get(self, table: Table[R], *key: KeyValue) -> R | None:
         """The row with this full key."""
         if self._failed is not None:

@@ -4,6 +4,7 @@ Owned by one trio loop. Everything here is synchronous: what a method does is do
 other task, when it returns.
 """
 
+import datetime
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -51,6 +52,7 @@ class Core:
         settings: Settings,
         reserve: SpaceReserve | None = None,
         read_only: bool = False,
+        zone: datetime.tzinfo = datetime.UTC,
     ) -> None:
         self.log = log
         self.database = database
@@ -59,6 +61,7 @@ class Core:
         self.settings = settings
         self.reserve = reserve
         self.read_only = read_only
+        self.zone = zone  # of the people who name times here
         self.open_inodes: dict[int, OpenInode] = {}
         self.dirty_bytes = 0  # in all dirty and flushing buffers together
         self.pins = Pins(database)

@@ -24,13 +24,13 @@ from objfs.meta.tables import (
     DENTRY_PAST,
     INODE,
     INODE_PAST,
-    MOMENT,
     VERSION,
     XATTR,
 )
 from objfs.volume.content import extents_at
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer
+from objfs.volume.moments import resolve, time_of
 from objfs.volume.reading import Reader
 
 FOREVER = limits.FILE_BYTES_MAX  # the `until` of what holds now: above every sequence
@@ -199,18 +199,6 @@ def version_at(database: Database, ino: int, sequence: int) -> Version | None:
     return rows[0] if rows else None
 
 
-def time_of(database: Database, sequence: int) -> int:
-    """About when a META was written: the time of the last moment at or before it."""
-    rows = database.scan(MOMENT, upper=sequence + 1, reverse=True, limit=1, index="sequence")
-    return rows[0].time_ns if rows else 0
-
-
-def sequence_at(database: Database, time_ns: int) -> int:
-    """The state at a time is the state at this sequence; 0 before the store began."""
-    rows = database.scan(MOMENT, upper=time_ns + 1, reverse=True, limit=1)
-    return rows[0].sequence if rows else 0
-
-
 class History:
     """The versions of paths."""
 
@@ -224,6 +212,10 @@ class History:
         if not 0 <= sequence <= self._database.sequence:
             raise InvalidRequest(f"sequence {sequence} has not come yet")
         return View(self._core, self._reader, sequence)
+
+    def moment(self, when: str | int) -> int:
+        """The sequence of a time, a text or nanoseconds; see `moments.resolve`. InvalidRequest."""
+        return resolve(self._core, when)
 
     def _root(self, bucket: str) -> int:
         for row in self._database.scan(BUCKET, (bucket,), index="name", limit=1):

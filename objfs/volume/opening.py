@@ -9,6 +9,7 @@ In this order, each step safe to be interrupted and begun again:
    kernel was to send it: nobody shall take a half-written file for the one it replaced.
 """
 
+import datetime
 import logging
 from collections.abc import Iterator
 
@@ -48,6 +49,7 @@ def open_volume(
     reserve: SpaceReserve | None = None,
     read_only: bool = False,
     progress: Progress | None = None,
+    zone: datetime.tzinfo = datetime.UTC,
 ) -> Volume:
     """A volume over an opened log. DataLost, NewerFormat, IndexFailed.
 
@@ -62,6 +64,7 @@ def open_volume(
         settings=settings,
         reserve=reserve,
         read_only=read_only,
+        zone=zone,
     )
     if not read_only:
         core.keep_reserve()

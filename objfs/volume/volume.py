@@ -83,6 +83,7 @@ class Volume:
         self.delete_bucket = buckets.delete_bucket
         # The past
         self.at = history.at
+        self.moment = history.moment
         self.versions = history.versions
         self.open_version = history.open_version
         self.restore = Restore(core, history, writeback).restore
