@@ -36,6 +36,7 @@ from objfs.base.errors import (
 from objfs.base.types import AttributeChange, Caller, SpaceFigures
 from objfs.volume.acl import ACCESS_NAME, DEFAULT_NAME
 from objfs.volume.dirty import Buffer
+from objfs.volume.listing import Entry, Listing
 from objfs.volume.volume import Handle, Inode, Volume
 
 ROOT_ID = 1
@@ -44,16 +45,15 @@ _SPECIAL_NAMES = frozenset([b".", b"..", RESERVED_NAME])
 _SELF_COOKIE, _PARENT_COOKIE = 1, 2  # those of real entries are larger
 _READDIR_MARGIN = 8  # entries asked for above what the last answer held
 
-Entry = tuple[bytes, int, Inode]  # name, cookie, inode
-
 
 class OpenDirectory:
     """One opendir. `page` adapts to what one answer to the kernel holds."""
 
-    __slots__ = ("end", "ino", "page")
+    __slots__ = ("end", "ino", "listing", "page")
 
-    def __init__(self, ino: int) -> None:
+    def __init__(self, ino: int, listing: Listing | None) -> None:
         self.ino = ino
+        self.listing = listing  # None for the list of buckets
         self.page = limits.READDIR_ENTRIES_MIN
         self.end = -1  # the position at which there was nothing more
 
@@ -346,7 +346,8 @@ class Operations:
         if ino != ROOT_ID and not stat.S_ISDIR(self._volume.getattr(ino).mode):
             raise NotADirectory(f"inode {ino} is not a directory")
         fh = next(self._numbers)
-        self._directories[fh] = OpenDirectory(ino)
+        listing = None if ino == ROOT_ID else self._volume.listing(ino)
+        self._directories[fh] = OpenDirectory(ino, listing)
         return fh
 
     def _directory(self, fh: int) -> OpenDirectory:
@@ -369,34 +370,36 @@ class Operations:
             yield from self._entries(directory, start)
 
     def _entries(self, directory: OpenDirectory, after: int) -> Iterator[Entry]:
-        ino, given = directory.ino, 0
-        reserved = self._is_root(ino)
+        given, reserved = 0, self._is_root(directory.ino)
         try:
-            while page := self._list(ino, after, directory.page):
+            while page := self._page(directory, after):
                 for entry in page:
                     if reserved and entry[0] == RESERVED_NAME:
                         continue
                     yield entry
                     given += 1
+                    after = entry[1]
                 after = page[-1][1]
             directory.end = after
-        finally:  # also when the kernel's buffer is full and nobody asks on
+        finally:  # also when the kernel's buffer is full: then the last one yielded was not taken
             wanted = max(given + _READDIR_MARGIN, limits.READDIR_ENTRIES_MIN)
             directory.page = min(wanted, limits.READDIR_ENTRIES_MAX)
+            if directory.listing is not None and after != directory.end:
+                directory.listing.look_ahead(after, directory.page)
 
     def lists_buckets(self, fh: int) -> bool:
         """Whether the open directory is the list of buckets."""
         return self._directory(fh).ino == ROOT_ID
 
-    def _list(self, ino: int, after: int, limit: int) -> list[Entry]:
-        if ino != ROOT_ID:
-            return self._volume.list_directory(ino, after, limit)
+    def _page(self, directory: OpenDirectory, after: int) -> list[Entry]:
+        if directory.listing is not None:
+            return directory.listing.page(after, directory.page)
         buckets = sorted(self._volume.buckets(), key=lambda bucket: bucket.id)
         return [
             (bucket.name.encode(), bucket.id, self._volume.getattr(bucket.root))
             for bucket in buckets
             if bucket.id > after
-        ][:limit]
+        ][: directory.page]
 
     def releasedir(self, fh: int) -> None:
         """The directory is closed."""

@@ -38,6 +38,7 @@ from objfs.volume.inodes import (
     put_state,
     touch_directory,
 )
+from objfs.volume.listing import Listing, logged_page
 from objfs.volume.writeback import Writeback
 
 RENAME_NOREPLACE = 1
@@ -89,20 +90,15 @@ class Namespace:
     def list_directory(self, ino: int, after: int, limit: int) -> list[tuple[bytes, int, Inode]]:
         """Entries with a cookie over `after`, in cookie order: (name, cookie, inode). Empty at the
         end, and for a directory that was removed."""
-        dentries: list[Dentry] = []
-        while not dentries:
-            page = self._database.scan(DENTRY, (ino,), index="cookie", lower=after + 1, limit=limit)
-            if not page:
-                return []
-            after = page[-1].cookie
-            dentries = [dentry for dentry in page if dentry.key]
-        inodes = self._database.get_many(INODE, [(dentry.ino,) for dentry in dentries])
         current = self._core.current
-        entries = []
-        for dentry, inode in zip(dentries, inodes, strict=True):
-            assert inode is not None, f"entry {dentry.key!r} of {ino} leads to no inode"
-            entries.append((dentry.key.rstrip(b"/"), dentry.cookie, current(inode)))
-        return entries
+        return [
+            (name, cookie, current(inode))
+            for name, cookie, inode in logged_page(self._database, ino, after, limit)
+        ]
+
+    def listing(self, ino: int) -> Listing:
+        """The same page by page, for one reader who goes on to the end."""
+        return Listing(self._core, ino)
 
     # --- making ------------------------------------------------------------------------------
 

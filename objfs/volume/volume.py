@@ -50,6 +50,7 @@ class Volume:
         self.lookup = names.lookup
         self.parent_of = names.parent_of
         self.list_directory = names.list_directory
+        self.listing = names.listing
         self.create = names.create
         self.mknod = names.mknod
         self.symlink = names.symlink

@@ -5,7 +5,8 @@ import stat
 import pytest
 
 from objfs.base.errors import NotADirectory
-from objfs.fuse.operations import ROOT_ID, Entry
+from objfs.fuse.operations import ROOT_ID
+from objfs.volume.listing import Entry
 from tests.fuse.conftest import Kernel
 from tests.fuse.test_operations import USER, make, names
 
