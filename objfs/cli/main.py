@@ -17,6 +17,7 @@ from objfs.base.errors import ObjfsError
 from objfs.cli.bucket_commands import bucket
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
+from objfs.cli.retention_commands import retention
 from objfs.cli.store_commands import bench, init, inspect, rebuild, status, sync
 from objfs.cli.version_commands import cat, restore, versions
 
@@ -58,6 +59,7 @@ for command in (
     cat,
     restore,
     bucket,
+    retention,
     rebuild,
     inspect,
     bench,

@@ -13,6 +13,7 @@ from typing import Any
 
 from objfs.base.errors import InvalidRequest
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
+from objfs.maint import retention_commands
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
 from objfs.meta.tables import USAGE
@@ -184,6 +185,9 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         versions,
         read_version,
         restore,
+        retention_commands.retention_set,
+        retention_commands.retention_remove,
+        retention_commands.retention_show,
     )
 }
 

@@ -233,3 +233,21 @@ class Moment(Row, frozen=True):
 
     time_ns: int
     sequence: int
+
+
+class Retention(Row, frozen=True):
+    """What is kept of histories in a bucket, or at and below a prefix of it (the longest prefix
+    counts): whatever any rule keeps (`objfs/volume/retention_policy.py`). 0: no such rule."""
+
+    bucket: int
+    prefix: bytes  # whole components of a path, without a slash at its end; b"": the bucket
+    keep_all: bool = False
+    keep_for_seconds: int = 0
+    keep_last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    deleted_days: int = 0  # of a deleted path, everything goes after this; 0: never
+    set_ns: int = 0  # when these rules were given

@@ -1,7 +1,7 @@
 """The tables of the index: which row type each holds, its key, its secondary indexes.
 
 Always holds: a table id is in META records and checkpoints, so it is **never reused and never
-changes**; ids 19 to 31 are kept for upload, part, principal, access key, policy and what follows.
+changes**; ids 20 to 31 are kept for upload, part, principal, access key, policy and what follows.
 A key is a tuple of column values, each an integer that fits 64 signed bits, bytes or a string.
 Rows are ordered by key: integers by value, bytes and strings by their bytes. A secondary index
 orders them by its own fields and then by the key, so every order is total.
@@ -122,8 +122,7 @@ MOMENT = Table(16, "moment", rows.Moment, ("time_ns",), (Index("sequence", ("seq
 # What a start after a crash has to seal, and what it has to finish.
 UNSEALED = Table(17, "unsealed", rows.Unsealed, ("ino",))
 PURGE = Table(18, "purge", rows.Purge, ("content", "offset"))
-UNSEALED = Table(17, "unsealed", rows.Unsealed, ("ino",))
-PURGE = Table(18, "purge", rows.Purge, ("content", "offset"))
+RETENTION = Table(19, "retention", rows.Retention, ("bucket", "prefix"))
 
 TABLES: tuple[Table[Any], ...] = (
     BUCKET,
@@ -144,6 +143,7 @@ TABLES: tuple[Table[Any], ...] = (
     MOMENT,
     UNSEALED,
     PURGE,
+    RETENTION,
 )
 TABLE_BY_ID: dict[int, Table[Any]] = {table.id: table for table in TABLES}
 TABLE_IDS_END = max(TABLE_BY_ID) + 1

@@ -4,6 +4,7 @@ import stat
 
 from msgspec.structs import replace
 
+from objfs.base import limits
 from objfs.base.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
@@ -12,7 +13,7 @@ from objfs.base.errors import (
     Pinned,
 )
 from objfs.meta.rows import Bucket, Dentry, Inode, Usage
-from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, USAGE
+from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, RETENTION, USAGE
 from objfs.volume.bucket_names import check_bucket_name
 from objfs.volume.core import Core
 from objfs.volume.history import History
@@ -146,6 +147,8 @@ class Buckets:
                 )
             for row in own:
                 change.delete(DENTRY, row.parent, row.key)
+            for rules in change.scan(RETENTION, (bucket.id,), limit=limits.ROWS_PER_BATCH_MAX):
+                change.delete(RETENTION, rules.bucket, rules.prefix)
             change.delete(INODE, bucket.root)
             change.delete(USAGE, bucket.id)
             change.delete(BUCKET, bucket.id)

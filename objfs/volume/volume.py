@@ -20,6 +20,7 @@ from objfs.volume.history import History, PastFile, VersionEntry, View
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
 from objfs.volume.reading import Reader
 from objfs.volume.restore import Restore
+from objfs.volume.retention import RetentionRules
 from objfs.volume.writeback import Writeback
 
 __all__ = [
@@ -88,6 +89,7 @@ class Volume:
         self.versions = history.versions
         self.open_version = history.open_version
         self.restore = Restore(core, history, writeback).restore
+        self.retention = RetentionRules(core)
         # Background
         self.run = background.run
         self.commit = background.commit

@@ -1,5 +1,7 @@
 """An index file that is damaged, of another version or of another store is rebuilt."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,9 +115,13 @@ def test_damage_found_in_use_is_mended_by_the_next_opening(
 
 
 def spoil_pages(path: Path) -> None:
-    """All but the first two, so that the file opens."""
+    """The first one of every table and index but the state's, so that the file opens."""
+    query = "SELECT rootpage FROM sqlite_master WHERE rootpage > 0 AND tbl_name != 'objfs_state'"
+    with closing(sqlite3.connect(path)) as connection:
+        roots = [root for (root,) in connection.execute(query)]
     content = bytearray(path.read_bytes())
-    content[8192:] = b"\x99" * (len(content) - 8192)
+    for root in roots:
+        content[(root - 1) * 4096 : root * 4096] = b"\x99" * 4096
     path.write_bytes(content)
 
 

@@ -38,6 +38,7 @@ def test_ids_are_fixed() -> None:
         "moment": 16,
         "unsealed": 17,
         "purge": 18,
+        "retention": 19,
     }
     assert all(TABLE_BY_ID[table.id] is table for table in TABLES)
 
