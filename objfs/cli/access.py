@@ -1,6 +1,7 @@
 """How a command reaches a store: over the control socket when a process owns it, else by opening it
 itself. The command does not see a difference."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
@@ -9,10 +10,12 @@ import trio
 
 from objfs.base.errors import StoreHeld
 from objfs.base.limits import STORE_HELD_POLL_SECONDS, STORE_HELD_SECONDS_MAX
-from objfs.cli import control_client
+from objfs.cli import control_client, mountinfo
 from objfs.cli.control_client import ControlClient
+from objfs.cli.mountinfo import FILESYSTEM
 from objfs.cli.opening import open_store, take_lock
 from objfs.cli.store_directory import StoreDirectory
+from objfs.fuse import mount_point
 from objfs.maint import commands
 from objfs.store.lock import StoreLock
 from objfs.volume.volume import Volume
@@ -72,6 +75,19 @@ async def _owner_or_ownership(directory: StoreDirectory) -> ControlClient | Stor
                 return take_lock(directory)
             await trio.sleep(STORE_HELD_POLL_SECONDS)
     return take_lock(directory)  # its error says who holds the store
+
+
+async def hand_over_writes(access: Access) -> None:
+    """Have the kernel hand over what its write-back cache holds, if the store is mounted where
+    this process sees it."""
+    owner = (await access.call("status")).get("owner")
+    if owner is None:
+        return
+    point = os.fsencode(owner["mountpoint"])
+    mount = mountinfo.mount_at(point, mountinfo.read_mounts())
+    if mount is not None and mount.filesystem == FILESYSTEM:
+        with mount_point.held_open(point) as descriptor:
+            mount_point.sync_filesystem(descriptor)
 
 
 def run_command(directory: StoreDirectory, command: str, **arguments: object) -> Any:

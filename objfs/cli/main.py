@@ -18,6 +18,7 @@ from objfs.cli.bucket_commands import bucket
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.retention_commands import retention
+from objfs.cli.snapshot_commands import snapshot
 from objfs.cli.store_commands import bench, init, inspect, rebuild, status, sync
 from objfs.cli.version_commands import cat, restore, versions
 
@@ -58,6 +59,7 @@ for command in (
     versions,
     cat,
     restore,
+    snapshot,
     bucket,
     retention,
     rebuild,

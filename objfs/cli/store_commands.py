@@ -11,10 +11,9 @@ from objfs.base.errors import NotFound
 from objfs.base.limits import MIB
 from objfs.base.settings import Settings
 from objfs.base.system import SystemClock, SystemRandomness
-from objfs.cli import mountinfo
-from objfs.cli.access import reach, run, run_command
+from objfs.cli.access import hand_over_writes, reach, run, run_command
 from objfs.cli.bench import bench as measure
-from objfs.cli.mountinfo import FILESYSTEM, MAIN_BUCKET
+from objfs.cli.mountinfo import MAIN_BUCKET
 from objfs.cli.opening import open_store, take_lock
 from objfs.cli.output import (
     json_option,
@@ -33,8 +32,8 @@ from objfs.cli.store_directory import (
     write_description,
 )
 from objfs.cli.targets import store_of
-from objfs.fuse import mount_point
 from objfs.maint import commands, inspection
+from objfs.maint.forms import time_text
 from objfs.store.inspect import SegmentReport, inspect_segment
 from objfs.volume.volume import Volume
 
@@ -126,20 +125,10 @@ def sync(store: str) -> None:
 
     async def main() -> None:
         async with reach(store_of(store)) as access:
-            owner = (await access.call("status")).get("owner")
-            if owner is not None:
-                _hand_over(os.fsencode(owner["mountpoint"]))
+            await hand_over_writes(access)
             await access.call("sync")
 
     run(main)
-
-
-def _hand_over(point: bytes) -> None:
-    """What the kernel's write-back cache holds for the mount, if this process sees the mount."""
-    mount = mountinfo.mount_at(point, mountinfo.read_mounts())
-    if mount is not None and mount.filesystem == FILESYSTEM:
-        with mount_point.held_open(point) as descriptor:
-            mount_point.sync_filesystem(descriptor)
 
 
 @click.command()
@@ -246,7 +235,7 @@ def _print_report(form: dict[str, Any]) -> None:
             ("segment", f"{form['segment']} ({form['kind']})" if form["segment"] else "unreadable"),
             ("store", form["store"]),
             ("epoch", form["epoch"]),
-            ("created", commands.time_text(created) if created else None),
+            ("created", time_text(created) if created else None),
             ("sealed", "yes" if form["sealed"] else "no"),
             ("bytes", form["bytes"]),
             ("records", ", ".join(counts) or "none"),

@@ -105,9 +105,10 @@ def is_object_name(text: str) -> bool:
     return source is not None and len(source.store) < len(os.fsencode(text))
 
 
-def target_of(text: str) -> Target:
+def target_of(text: str, *, whole: bool = False) -> Target:
     """The object that PATH means: inside a mount, or STORE:BUCKET/KEY. IsADirectory for the root
-    of a mount or bucket, NotFound for what is in no store."""
+    of a mount or bucket, unless `whole` takes them too (key b"", and bucket "" for the root of a
+    mount of all buckets). NotFound for what is in no store."""
     mounts = mountinfo.read_mounts()
     path = mountinfo.resolve(text, mounts)
     mount = mountinfo.mount_over(path, mounts)
@@ -115,13 +116,13 @@ def target_of(text: str) -> Target:
         path = _follow_links(mount, path)
         mount = mountinfo.mount_over(path, mounts)
     if mount is not None and mount.filesystem == FILESYSTEM:
-        return _inside(mount, path, text.endswith("/"))
+        return _inside(mount, path, text.endswith("/"), whole)
     source = mountinfo.parse_source(os.fsencode(text), is_store)
     if source is None:
         raise NotFound(
             f"{text}: this is neither inside an objfs mount nor STORE:BUCKET/KEY of a store"
         )
-    if not source.prefix:
+    if not source.prefix and not whole:
         raise IsADirectory(f"{text}: a file is needed; write STORE:BUCKET/KEY")
     store = Path(os.path.realpath(os.fsdecode(source.store)))
     return _checked(Target(store, source.bucket, source.prefix))
@@ -151,7 +152,7 @@ def serving_owner(mount: Mount) -> ControlClient | None:
     return None
 
 
-def _inside(mount: Mount, path: bytes, is_directory: bool) -> Target:
+def _inside(mount: Mount, path: bytes, is_directory: bool, whole: bool) -> Target:
     source = source_of(mount)
     below = path[len(mount.point) :].strip(b"/")
     inside = os.path.normpath(b"/".join((mount.root, below))).strip(b"/")
@@ -160,9 +161,9 @@ def _inside(mount: Mount, path: bytes, is_directory: bool) -> Target:
     if bucket == ALL_BUCKETS:
         first, _, key = key.partition(b"/")
         bucket = os.fsdecode(first)
-    if not bucket or not key:
+    if (not bucket or not key) and not whole:
         raise IsADirectory(f"{os.fsdecode(path)}: a file in the mount is needed, not its root")
-    key += b"/" if is_directory else b""
+    key += b"/" if is_directory and key else b""
     return _checked(Target(Path(os.fsdecode(source.store)), bucket, key, path))
 
 

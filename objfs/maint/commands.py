@@ -6,7 +6,6 @@ what msgpack and JSON can say (bytes for keys and contents). The JSON forms are 
 added, never renamed or removed.
 """
 
-import datetime
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,18 +13,12 @@ from typing import Any
 from objfs.base.errors import InvalidRequest
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
 from objfs.maint import retention_commands
+from objfs.maint.forms import time_text
+from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
 from objfs.meta.tables import USAGE
 from objfs.volume.volume import Volume
-
-
-def time_text(time_ns: int) -> str:
-    """RFC 3339 in UTC with microseconds, which sorts as text."""
-    seconds, rest_ns = divmod(time_ns, 10**9)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1000:06d}Z"
-
 
 # --- The store ------------------------------------------------------------------------------------
 
@@ -188,6 +181,9 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         retention_commands.retention_set,
         retention_commands.retention_remove,
         retention_commands.retention_show,
+        snapshot_create,
+        snapshot_list,
+        snapshot_delete,
     )
 }
 

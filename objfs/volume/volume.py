@@ -21,6 +21,7 @@ from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
 from objfs.volume.reading import Reader
 from objfs.volume.restore import Restore
 from objfs.volume.retention import RetentionRules
+from objfs.volume.snapshots import Snapshots
 from objfs.volume.writeback import Writeback
 
 __all__ = [
@@ -90,6 +91,7 @@ class Volume:
         self.open_version = history.open_version
         self.restore = Restore(core, history, writeback).restore
         self.retention = RetentionRules(core)
+        self.snapshots = Snapshots(core, writeback, attributes)
         # Background
         self.run = background.run
         self.commit = background.commit
