@@ -7,6 +7,7 @@ entry b"" of its own, the zero-byte object `dir/` of S3, which listings of the m
 """
 
 import stat
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -39,6 +40,7 @@ from objfs.volume.inodes import (
     touch_directory,
 )
 from objfs.volume.listing import Listing, logged_page
+from objfs.volume.passing_names import leaves_no_history
 from objfs.volume.writeback import Writeback
 
 RENAME_NOREPLACE = 1
@@ -273,7 +275,7 @@ class Namespace:
         core = self._core
         with core.change() as change:
             inode = core.row(dentry.ino)
-            close_entry(core, change, dentry)
+            close_entry(core, change, dentry, "removed")
             drop_link(core, change, inode)
             touch_directory(core, change, directory_row(core, parent))
 
@@ -397,9 +399,9 @@ class Namespace:
             elif is_directory:
                 raise NotADirectory(f"{new_name!r} is not a directory")
             else:
-                close_entry(core, change, target)
+                close_entry(core, change, target, "removed")
                 drop_link(core, change, core.row(target.ino))
-        close_entry(core, change, source)
+        close_entry(core, change, source, "renamed")
         key = new_name + b"/" if is_directory else new_name
         change.put(Dentry(new_parent, key, source.ino, change.sequence, change.new_id()))
         self._moved(change, source.ino)
@@ -432,14 +434,18 @@ class Namespace:
         touch_directory(core, change, core.row(one.parent), links)
 
 
-def close_entry(core: Core, change: Change, dentry: Dentry) -> None:
-    """A name ends: it goes to the past, unless it began in this very change. The version that it
-    ends with may no longer be replaced."""
+def close_entry(
+    core: Core, change: Change, dentry: Dentry, end: Literal["kept", "renamed", "removed"] = "kept"
+) -> None:
+    """A name ends: it goes to the past, unless it began in this very change, or was used in
+    passing (how it ended decides that). The version that it ends with may no longer be replaced."""
     core.expose(dentry.ino)
     if dentry.key.endswith(b"/"):
         core.directory_closed = change.sequence
     change.delete(DENTRY, dentry.parent, dentry.key)
     if dentry.since == change.sequence:
+        return
+    if end != "kept" and leaves_no_history(core, change, dentry, removed=end == "removed"):
         return
     change.put(
         DentryPast(

@@ -19,7 +19,7 @@ Operation = tuple[str, tuple[object, ...]]  # the verb's name, its arguments
 
 TICK_NS = 1_000_003  # all times are whole ticks; none of them adds up to AMEND_NS exactly
 SLOTS = 4
-NAMES = ("a", "b", "c", "d.txt")
+NAMES = ("a", "b", "c", "d.txt", ".e.swp")
 DEPTH_MAX = 3
 NOREPLACE, EXCHANGE = 1, 2  # renameat2(2)
 CREATE_ONLY, REPLACE_ONLY = 1, 2  # setxattr(2): XATTR_CREATE, XATTR_REPLACE
@@ -205,7 +205,8 @@ class Generator:
         """rsync's way, or an editor's: a temporary file, its attributes, a rename over."""
         random, slot = self._random, self._free_slot()
         to = self._path("file")
-        temporary = f"{to.rpartition('/')[0]}/.tmp".lstrip("/")
+        above, _, name = to.rpartition("/")
+        temporary = f"{above}/{random.choice(('.tmp', f'.{name[:200]}.Xy12aB'))}".lstrip("/")
         operations: list[Operation] = [
             ("create", (temporary, 0o600, self._caller(), slot)),
             ("write", (slot, 0, random.choice(LENGTHS), self._seed())),

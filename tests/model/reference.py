@@ -117,6 +117,7 @@ class Reference(Timeline):
         state = State(mode, caller.uid, gid, links, self.now, self.now, self.now)
         number = len(self.world.nodes)
         node = Node(number, (Era(PENDING, self.now, state),), target, rdev)
+        node.born_as, node.born_at = (directory, name), self.now
         self.world.nodes[number] = node
         self.world.names[directory][name] = number
         if stat.S_ISDIR(mode):
@@ -164,6 +165,7 @@ class Reference(Timeline):
         if node.is_directory:
             self._refuse(IsADirectory)
         self._displace(node)
+        self.end_name(node, directory, name, removed=True)
         del self.world.names[directory][name]
         self._drop_link(node)
         self.touch(directory)
@@ -225,7 +227,9 @@ class Reference(Timeline):
             links -= 1
         elif target is not None:
             self._displace(target)
+            self.end_name(target, new_directory, new_name, removed=True)
             self._drop_link(target)
+        self.end_name(node, directory, name, removed=False)
         del names[name]
         self._close_name(node)
         new_names[new_name] = node.number
@@ -272,6 +276,7 @@ class Reference(Timeline):
         for at, number in ((place, other.number), (new_place, node.number)):
             self.world.names[at[0]][at[1]] = number
         for each in (node, other):
+            each.named = True
             self._close_name(each)
             self.put(each, ctime=self.now)
         if place[0] == new_place[0]:
@@ -297,6 +302,7 @@ class Reference(Timeline):
             if displaced.is_directory:
                 self._refuse(IsADirectory)
             self._displace(displaced)
+            displaced.named = True
             self._drop_link(displaced)
         was = self.world.nodes[entry.number].state_at(entry.sequence)
         content = entry.sealed.content

@@ -208,7 +208,7 @@ class Subject:
 
     async def past_differences(self, reference: Reference, sequence: int) -> list[str]:
         """How the volume's past is not the model's at `sequence`."""
-        view, names = self.volume.at(sequence), reference.moments[sequence].names
+        view, names = self.volume.at(sequence), reference.names_at(sequence)
         nodes = reference.world.nodes
         found: list[str] = []
         pending = [("", ROOT)]

@@ -21,6 +21,7 @@ What is right:
   before.
 - **The past.** At a moment: the names as they were, the era that holds then, the content and the
   size last sealed then.
+- **Names used in passing** are hidden from every moment at which the file had them.
 - **A crash** leaves the moment of some sequence number, at least the last one synced: working
   content is gone, logged content is sealed, files that have no name are gone, and so are handles.
 """
@@ -28,7 +29,8 @@ What is right:
 import copy
 from typing import Self
 
-from objfs.base.limits import AMEND_NS
+from objfs.base.limits import AMEND_NS, PASSING_NS
+from objfs.volume.passing_names import used_in_passing
 from tests.model.world import (
     KEPT,
     PENDING,
@@ -37,6 +39,7 @@ from tests.model.world import (
     Era,
     Node,
     Opened,
+    Passed,
     Sealed,
     State,
     World,
@@ -57,6 +60,7 @@ class Timeline:
         self.slots: dict[int, Opened] = {}
         self.moments: dict[int, World] = {sequence: self.world.copy()}
         self.within: dict[int, list[World]] = {}  # by the sequence an operation ended at
+        self.passed: list[Passed] = []
         self.sequence = sequence
         self.now = time
         self._steps: list[World] = []
@@ -71,6 +75,7 @@ class Timeline:
         if sequence != before:
             self.moments[sequence] = self.world.copy()
             self.within[sequence] = self._steps
+        self.passed = [each._replace(left=min(each.left, sequence)) for each in self.passed]
 
     def interrupted(self) -> None:
         """The operation was stopped somewhere: any of its steps may be in the log."""
@@ -81,6 +86,7 @@ class Timeline:
         twin = copy.copy(self)
         twin.world, twin.slots = self.world.copy(), dict(self.slots)
         twin.moments, twin.within = dict(self.moments), dict(self.within)
+        twin.passed = list(self.passed)
         return twin
 
     def exposed(self) -> None:
@@ -172,13 +178,46 @@ class Timeline:
         """A crash may leave this moment, in the middle of the operation."""
         self._steps.append(self.world.copy())
 
+    # --- names used in passing -------------------------------------------------------------------
+
+    def end_name(self, node: Node, directory: int, name: str, *, removed: bool) -> None:
+        """A name of a file ends, with a history or without (SEMANTICS S6.7)."""
+        if node.is_directory:
+            return
+        if self._in_passing(node, directory, name, removed):
+            self.passed.append(Passed(PENDING, directory, name, node.number))
+        else:
+            node.named = True
+
+    def _in_passing(self, node: Node, directory: int, name: str, removed: bool) -> bool:
+        """By the name, the file and how it ends; what names look like is taken as it is."""
+        looks = used_in_passing(name.encode(), node.state.mode, len(node.logged), removed=removed)
+        lone = node.state.nlink == 1
+        if not looks or node.born_as is None or self.now - node.born_at >= PASSING_NS:
+            return False
+        if removed and lone:
+            return False
+        return node.born_as == (directory, name) or (lone and not node.named)
+
+    def names_at(self, sequence: int) -> dict[int, dict[str, int]]:
+        """The names of a moment as the past shows them."""
+        names = self.moments[sequence].names
+        hidden = [each for each in self.passed if each.left > sequence]
+        if hidden:
+            names = {directory: dict(below) for directory, below in names.items()}
+        for each in hidden:
+            below = names.get(each.directory, {})
+            if below.get(each.name) == each.number:
+                del below[each.name]
+        return names
+
     # --- versions of a path ----------------------------------------------------------------------
 
     def paths_ever(self) -> set[str]:
         """Every path that anything but a directory ever had."""
         return {
             path
-            for world in self.moments.values()
+            for world in (World({}, self.names_at(at)) for at in self.moments)
             for path, number in world.tree().items()
             if number not in world.names
         }
@@ -191,8 +230,7 @@ class Timeline:
         chain: tuple[int, ...] = ()
         begin = 0
         for at in sorted(self.moments):
-            world = self.moments[at]
-            found = chain_of(world, path)
+            found = chain_of(World({}, self.names_at(at)), path)
             if found == chain:
                 continue
             if chain:
@@ -260,6 +298,7 @@ class Timeline:
             node.handles = 0
         self.moments = {at: each for at, each in self.moments.items() if at < found}
         self.within = {at: each for at, each in self.within.items() if at <= found}
+        self.passed = [each for each in self.passed if each.left <= found]
         self.moments[found] = self.world.copy()
         self._steps = []
         for node in self.world.nodes.values():

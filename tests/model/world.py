@@ -86,6 +86,9 @@ class Node:
     session: int | None = None  # the first sequence of the session; None: not in use
     opened_at: int = 0  # when the session began or made its last version
     flushed_at: int | None = None  # when a flush of this session made the newest version
+    born_as: tuple[int, str] | None = None  # its directory and name; None: made by a restore
+    born_at: int = 0
+    named: bool = False  # a name of it ended that keeps its history
 
     @property
     def state(self) -> State:
@@ -137,6 +140,15 @@ class Entry(NamedTuple):
     sequence: int
     sealed: Sealed | None
     number: int = ROOT
+
+
+class Passed(NamedTuple):
+    """A name that was used in passing, until the sequence `left`: the past does not show it."""
+
+    left: int
+    directory: int
+    name: str
+    number: int
 
 
 @dataclass
