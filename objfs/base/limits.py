@@ -47,6 +47,7 @@ IDS_PER_CHANGE_MAX = 256
 INDEX_CACHE_BYTES = 32 * MIB  # SQLite's page cache
 INDEX_CACHED_ROWS_MAX = 4096  # decoded rows kept, per table
 REPLAY_COMMIT_METAS = 5000
+PAST_ROWS_MAX = 4096  # rows that one step of a skip-scan looks at: about a millisecond
 STREAM_PAGE_ROWS = 2000  # rows per call of a maintenance scan
 CLOCK_JUMP_NS = 86_400_000_000_000  # a day; a larger one is reported
 CLOCK_JUMPS_KEPT_MAX = 16

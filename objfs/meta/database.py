@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from objfs.base import limits
 from objfs.base.errors import IndexFailed, InvalidRequest
 from objfs.base.limits import (
     CLOCK_JUMP_NS,
@@ -155,6 +156,29 @@ class Database:
         except IndexFailed:
             self._failed = self.engine.failed  # a scan may have to write what was applied
             raise
+
+    def nearest(
+        self, table: Table[R], groups: Sequence[Key], bound: int, *, newest: bool = False
+    ) -> list[R | None]:
+        """One row of each group of a table of the past; see `Engine.nearest`."""
+        if self._failed is not None:
+            raise self._refusal()
+        return self.engine.nearest(table, groups, bound, newest=newest)
+
+    def scan_nearest(
+        self,
+        table: Table[R],
+        prefix: Key,
+        bound: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int = limits.PAST_ROWS_MAX,
+    ) -> tuple[list[R], KeyValue | None]:
+        """A part of a skip-scan, and where it stopped; see `Engine.scan_nearest`."""
+        if self._failed is not None:
+            raise self._refusal()
+        return self.engine.scan_nearest(table, prefix, bound, after=after, before=before, rows=rows)
 
     def change(self) -> "Change":
         """A new change, to be used in a `with` statement at once."""

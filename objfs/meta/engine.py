@@ -77,6 +77,27 @@ class Engine(Protocol):
         not have, and the order is theirs. `reverse` turns the order round before `limit` cuts.
         """
 
+    def nearest(
+        self, table: Table[R], groups: Sequence[Key], bound: int, *, newest: bool = False
+    ) -> list[R | None]:
+        """A group is all key columns but the last, an integer. For each group the row with the
+        smallest last column above `bound`; with `newest`, the largest at or below it."""
+
+    def scan_nearest(
+        self,
+        table: Table[R],
+        prefix: Key,
+        bound: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int,
+    ) -> tuple[list[R], KeyValue | None]:
+        """Of each group that begins with `prefix`, all key columns but the last two, the row with
+        the smallest last column above `bound`, in key order; as far as the groups' own column is
+        above `after` and below `before`. Looks at about `rows` rows, at whole groups in any case,
+        and says at which value of that column it stopped: None at the end."""
+
     def apply(self, changes: Sequence[Changed], sequence: int, checksum: bytes) -> None:
         """Put and delete rows: the content of META `sequence`. The live path and replay both come
         here; where a row points to is not followed."""

@@ -91,6 +91,37 @@ class MemoryEngine:
             keys.reverse()
         return [cast("R", stored.rows[key]) for key in keys[:limit]]
 
+    def nearest(
+        self, table: Table[R], groups: Sequence[Key], bound: int, *, newest: bool = False
+    ) -> list[R | None]:
+        found: list[R | None] = []
+        for group in groups:
+            if newest:
+                rows = self.scan(table, group, upper=bound + 1, reverse=True, limit=1)
+            else:
+                rows = self.scan(table, group, lower=bound + 1, limit=1)
+            found.append(rows[0] if rows else None)
+        return found
+
+    def scan_nearest(
+        self,
+        table: Table[R],
+        prefix: Key,
+        bound: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int,
+    ) -> tuple[list[R], KeyValue | None]:
+        width = len(table.key) - 2
+        keys = self._tables[table.id].range(table.orders[None], prefix, after, before)
+        keys = [key for key in keys if key[width] != after]
+        last = keys[rows][width] if len(keys) > rows else None
+        groups = list(dict.fromkeys(key[:-1] for key in keys))
+        looked = [key for key in groups if last is None or key[width] <= last]  # type: ignore[operator]
+        found = self.nearest(table, looked, bound)
+        return [row for row in found if row is not None], last
+
     def apply(self, changes: Sequence[Changed], sequence: int, checksum: bytes) -> None:
         for table, key, row in changes:
             stored = self._tables[table.id]

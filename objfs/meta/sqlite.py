@@ -41,6 +41,12 @@ from objfs.meta.sqlite_file import (
     open_index,
     read_applied,
 )
+from objfs.meta.sqlite_past import (
+    NEAREST_GROUPS,
+    nearest_sql,
+    scan_nearest_sql,
+    stop_sql,
+)
 from objfs.meta.tables import (
     INTEGER_MAX,
     INTEGER_MIN,
@@ -266,6 +272,55 @@ class SqliteEngine:
             raise index_failed(self.path, error) from error
         except OverflowError:
             return []  # a fixed column or a lower bound above everything that can be stored
+
+    def nearest(
+        self, table: Table[R], groups: Sequence[Key], bound: int, *, newest: bool = False
+    ) -> list[R | None]:
+        heads = self._heads[table.id]
+        if heads and any(group[0] in heads for group in groups):
+            self._flush(table)
+        decode = _STATEMENTS[table.id].decode
+        found: dict[Key, R] = {}
+        try:
+            self._begin()
+            for start in range(0, len(groups), NEAREST_GROUPS):
+                part = groups[start : start + NEAREST_GROUPS]
+                parameters = [value for group in part for value in group]
+                sql = nearest_sql(table, len(part), newest=newest)
+                for (blob,) in self._connection.execute(sql, (*parameters, bound)).fetchall():
+                    row = decode(blob)
+                    found[table.key_of(row)[:-1]] = row
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise index_failed(self.path, error) from error
+        return [found.get(group) for group in groups]
+
+    def scan_nearest(
+        self,
+        table: Table[R],
+        prefix: Key,
+        bound: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int,
+    ) -> tuple[list[R], KeyValue | None]:
+        if self._pending[table.id] and self._may_touch(table, prefix, None):
+            self._flush(table)
+        decode = _STATEMENTS[table.id].decode
+        limits = [value for value in (after, before) if value is not None]
+        form = (after is not None, before is not None)
+        try:
+            self._begin()
+            execute = self._connection.execute
+            stop = execute(stop_sql(table, *form), (*prefix, *limits, rows)).fetchone()
+            last: KeyValue | None = stop[0] if stop else None
+            if last is not None:
+                limits.append(last)
+            sql = scan_nearest_sql(table, *form, stops=last is not None)
+            found = execute(sql, (*prefix, *limits, bound)).fetchall()
+            return [decode(blob) for blob, _ in found], last
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise index_failed(self.path, error) from error
 
     def _scan_sql(self, table: Table[Any], form: _Form) -> str:
         _, index, width, lower, upper, limit, reverse = form

@@ -3,14 +3,14 @@
 All functions work on a `Source`: a change (which sees its own rows) or the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from objfs.base import limits
-from objfs.meta.database import Change
-from objfs.meta.rows import Extent, Inode, Purge
+from objfs.meta.database import Change, Database
+from objfs.meta.rows import Extent, ExtentPast, Inode, Purge
 from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE, UNSEALED
 from objfs.volume.core import Core
 from objfs.volume.extents import cut, from_past, past
@@ -49,14 +49,24 @@ def extents_at(source: Source, content: int, at: int, start: int, end: int) -> l
     rows: list[Extent] = [
         row for row in source.scan(EXTENT, (content,), lower=lower, upper=end) if row.since <= at
     ]
-    rows += [
-        from_past(row)
-        for row in source.scan(EXTENT_PAST, (content,), lower=lower, upper=end)
-        if row.since <= at < row.until
-    ]
+    rows += [from_past(row) for row in _ended_after(source, content, at, lower, end)]
     rows = [row for row in rows if row.offset + row.length > start]
     rows.sort(key=lambda row: row.offset)
     return rows
+
+
+def _ended_after(
+    source: Source, content: int, at: int, lower: int, end: int
+) -> Iterator[ExtentPast]:
+    """The past extents that held at `at` and begin in [lower, end)."""
+    if not isinstance(source, Database):  # a change, whose own rows are seen by a scan only
+        rows = source.scan(EXTENT_PAST, (content,), lower=lower, upper=end)
+        yield from (row for row in rows if row.since <= at < row.until)
+        return
+    after: Any = lower - 1
+    while after is not None:
+        found, after = source.scan_nearest(EXTENT_PAST, (content,), at, after=after, before=end)
+        yield from (row for row in found if row.since <= at)
 
 
 def extents_of(source: Source, content: int, content_at: int, start: int, end: int) -> list[Extent]:

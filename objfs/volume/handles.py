@@ -66,6 +66,7 @@ class OpenInode:
         "logged",
         "mtime_ns",
         "opened_at",
+        "past",
         "purging",
         "session",
         "size",
@@ -94,6 +95,7 @@ class OpenInode:
         self.extents: list[Extent] = []  # a window of the logged extents
         self.extents_start = self.extents_end = 0
         self.generation = 0  # grows when the logged extents change
+        self.past: tuple[int, int] | None = None  # a version's content, and as of which sequence
 
     @property
     def busy(self) -> bool:

@@ -1,7 +1,6 @@
 """The past: the tree at a sequence number, and the versions of a path.
 
-The theory (DESIGN 5): every state holds in [since, until). The tree *at* sequence s is made of the
-rows that hold at s; a regular file has the bytes of its newest version sealed at or before s.
+The theory (DESIGN 5): every state holds in [since, until); `view.py` has the tree at a sequence.
 
 A path leads to an inode from `begin`, the latest `since` along it, until the first of these entries
 closes: a *stretch*. The entries of a stretch are the version current at `begin` and each one sealed
@@ -9,29 +8,16 @@ inside it. An entry's sequence, max(begin, sealed), is its version id, its order
 a stretch ends and none begins, the path was deleted.
 """
 
-import stat
 from typing import NamedTuple
-
-from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.base.errors import InvalidRequest, IsADirectory, NotADirectory, NotFound
-from objfs.meta.database import Database
-from objfs.meta.rows import Dentry, DentryPast, Inode, Version
-from objfs.meta.tables import (
-    BUCKET,
-    DENTRY,
-    DENTRY_PAST,
-    INODE,
-    INODE_PAST,
-    VERSION,
-    XATTR,
-)
-from objfs.volume.content import extents_at
+from objfs.meta.rows import Dentry, DentryPast, Version
+from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, VERSION
 from objfs.volume.core import Core
-from objfs.volume.dirty import Buffer
 from objfs.volume.moments import resolve, time_of
 from objfs.volume.reading import Reader
+from objfs.volume.view import PastFile, View, version_at
 
 FOREVER = limits.FILE_BYTES_MAX  # the `until` of what holds now: above every sequence
 
@@ -80,123 +66,6 @@ def split_key(key: bytes) -> list[bytes]:
     """The dentry keys along a path: every directory with its slash, the last as it is."""
     parts = key.split(b"/")
     return [part + b"/" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
-
-
-class View:
-    """The tree as it was when META `sequence` had been applied. Read-only."""
-
-    def __init__(self, core: Core, reader: Reader, sequence: int) -> None:
-        self._core = core
-        self._database = core.database
-        self._reader = reader
-        self.sequence = sequence
-
-    def dentry(self, parent: int, key: bytes) -> Dentry | None:
-        """The entry with this key, as a current one. None if there was none."""
-        return dentry_at(self._database, parent, key, self.sequence)
-
-    def lookup(self, parent: int, name: bytes) -> Inode:
-        """The inode behind a name. NotFound."""
-        dentry = self.dentry(parent, name + b"/") or self.dentry(parent, name)
-        if dentry is None:
-            raise NotFound(f"no entry {name!r} in directory {parent} at {self.sequence}")
-        return self.getattr(dentry.ino)
-
-    def getattr(self, ino: int) -> Inode:
-        """The attributes of that moment, with the size that was sealed. NotFound."""
-        inode, _ = self._state(ino)
-        if not stat.S_ISREG(inode.mode):
-            return inode
-        version = version_at(self._database, ino, self.sequence)
-        if version is None:
-            return replace(inode, size=0, allocated=0)
-        return replace(inode, size=version.size, allocated=version.allocated)
-
-    def _state(self, ino: int) -> tuple[Inode, dict[bytes, bytes] | None]:
-        """The row of that moment, and its xattrs if they are past."""
-        row = self._database.get(INODE, ino)
-        if row is not None and row.since <= self.sequence and row.nlink > 0:
-            return row, None
-        for past in self._database.scan(INODE_PAST, (ino,), lower=self.sequence + 1, limit=1):
-            if past.inode.since <= self.sequence:
-                return past.inode, past.xattrs
-        raise NotFound(f"inode {ino} did not exist at {self.sequence}")
-
-    def xattrs(self, ino: int) -> dict[bytes, bytes]:
-        """The extended attributes of that moment."""
-        inode, past = self._state(ino)
-        if past is not None:
-            return dict(past)
-        if not inode.has_xattrs:
-            return {}
-        return {row.name: row.value for row in self._database.scan(XATTR, (ino,))}
-
-    def list_directory(self, ino: int) -> list[tuple[bytes, Inode]]:
-        """The entries of that moment in key order: (name, inode)."""
-        found = [
-            (row.key, row.ino)
-            for row in self._database.scan(DENTRY, (ino,))
-            if row.since <= self.sequence and row.key
-        ]
-        found += [
-            (past.key, past.ino)
-            for past in self._database.scan(DENTRY_PAST, (ino,))
-            if past.since <= self.sequence < past.until and past.key
-        ]
-        return [(key.rstrip(b"/"), self.getattr(child)) for key, child in sorted(found)]
-
-    async def read(self, ino: int, offset: int, size: int) -> Buffer:
-        """Sealed bytes of that moment. DataLost."""
-        return await self.file(ino).read(offset, size)
-
-    def file(self, ino: int) -> "PastFile":
-        """The bytes that a regular file had. NotFound, IsADirectory."""
-        inode, _ = self._state(ino)
-        if stat.S_ISDIR(inode.mode):
-            raise IsADirectory(f"inode {ino} is a directory")
-        self._core.expose(ino)
-        return PastFile(self._core, self._reader, version_at(self._database, ino, self.sequence))
-
-
-class PastFile:
-    """The bytes of one version."""
-
-    def __init__(self, core: Core, reader: Reader, version: Version | None) -> None:
-        self._core = core
-        self._reader = reader
-        self._version = version
-        self.size = version.size if version else 0
-
-    async def read(self, offset: int, size: int) -> Buffer:
-        """At most `size` bytes at `offset`, fewer only at the end. DataLost."""
-        end = min(offset + size, self.size)
-        if self._version is None or end <= offset:
-            return b""
-        extents = extents_at(
-            self._core.database,
-            self._version.content,
-            self._version.content_at,
-            offset,
-            end,
-        )
-        return await self._reader.read_extents(extents, offset, end)
-
-
-def dentry_at(database: Database, parent: int, key: bytes, sequence: int) -> Dentry | None:
-    """The entry that held at `sequence`."""
-    row = database.get(DENTRY, parent, key)
-    if row is not None and row.since <= sequence:
-        return row
-    for past in database.scan(DENTRY_PAST, (parent, key), lower=sequence + 1, limit=1):
-        if past.since <= sequence:
-            return Dentry(parent, key, past.ino, past.since, 0, past.entry, past.null)
-    return None
-
-
-def version_at(database: Database, ino: int, sequence: int) -> Version | None:
-    """The newest version sealed at or before `sequence`."""
-    rows = database.scan(VERSION, (ino,), upper=sequence + 1, reverse=True, limit=1)
-    return rows[0] if rows else None
 
 
 class History:

@@ -19,13 +19,14 @@ from objfs.base import limits
 from objfs.base.errors import BadHandle, ObjfsError
 from objfs.base.types import Location
 from objfs.meta.rows import Extent
-from objfs.volume.content import extents_of
+from objfs.volume.content import extents_at, extents_of
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer
 from objfs.volume.extents import Span, spans, within
 from objfs.volume.handles import Handle, OpenInode, Prefetched
 
 _WINDOW_BYTES = 32 * limits.MIB
+_PAST_WINDOW_BYTES = 4 * limits.MIB  # whose past rows may be many
 _WINDOWS_MAX = limits.PREFETCH_BYTES_MAX // limits.PREFETCH_WINDOW_BYTES - (
     2 * limits.PREFETCH_WINDOWS_MAX
 )
@@ -126,13 +127,7 @@ class Reader:
     def _extents(self, opened: OpenInode, offset: int, end: int) -> list[Extent]:
         """The logged extents in [offset, end), from the window that the open inode keeps."""
         if not (opened.extents_start <= offset and end <= opened.extents_end):
-            row = self._core.row(opened.ino)
-            stop = max(end, offset + _WINDOW_BYTES)
-            extents = extents_of(self._core.database, row.content, row.content_at, offset, stop)
-            if extents and extents[-1].offset + extents[-1].length > row.size:
-                extents = within(extents, row.size)  # a truncation is not finished
-            opened.extents = extents
-            opened.extents_start, opened.extents_end = offset, stop
+            self._load_window(opened, offset, end)
         extents = opened.extents
         if len(extents) <= 1:
             first, last = 0, len(extents)
@@ -144,6 +139,21 @@ class Reader:
             for extent in extents[first:last]
             if extent.offset < end and extent.offset + extent.length > offset
         ]
+
+    def _load_window(self, opened: OpenInode, offset: int, end: int) -> None:
+        """Read the rows of the extents from `offset` on, to `end` at least."""
+        if opened.past is not None:
+            content, at = opened.past
+            stop = max(end, offset + _PAST_WINDOW_BYTES)
+            extents = extents_at(self._core.database, content, at, offset, stop)
+        else:
+            row = self._core.row(opened.ino)
+            stop = max(end, offset + _WINDOW_BYTES)
+            extents = extents_of(self._core.database, row.content, row.content_at, offset, stop)
+            if extents and extents[-1].offset + extents[-1].length > row.size:
+                extents = within(extents, row.size)  # a truncation is not finished
+        opened.extents = extents
+        opened.extents_start, opened.extents_end = offset, stop
 
     async def read_extents(self, extents: list[Extent], offset: int, end: int) -> Buffer:
         """The bytes [offset, end) of a content, zeros where no extent is."""

@@ -15,9 +15,10 @@ from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, Inode, Version, Xattr, counted_bytes
 from objfs.meta.tables import DENTRY
 from objfs.volume.core import Core
-from objfs.volume.history import History, VersionEntry, View
+from objfs.volume.history import History, VersionEntry
 from objfs.volume.inodes import count_usage, directory_row, drop_link, touch_directory
 from objfs.volume.namespace import check_name, close_entry
+from objfs.volume.view import View
 from objfs.volume.writeback import Writeback
 
 

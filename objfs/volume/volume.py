@@ -16,12 +16,13 @@ from objfs.volume.background import Background
 from objfs.volume.buckets import Buckets
 from objfs.volume.core import Core
 from objfs.volume.handles import Handle
-from objfs.volume.history import History, PastFile, VersionEntry, View
+from objfs.volume.history import History, VersionEntry
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
 from objfs.volume.reading import Reader
 from objfs.volume.restore import Restore
 from objfs.volume.retention import RetentionRules
 from objfs.volume.snapshots import Snapshots
+from objfs.volume.view import PastFile, View
 from objfs.volume.writeback import Writeback
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from objfs.base.types import AttributeChange, Caller
 from objfs.meta.rows import Inode
 from objfs.volume.handles import Handle
-from objfs.volume.history import View
+from objfs.volume.view import View
 from objfs.volume.volume import Volume
 from tests.model.operations import content, ticks_of
 from tests.model.reference import Reference

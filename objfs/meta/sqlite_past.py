@@ -1,0 +1,61 @@
+"""SQL for tables of the past: skip-scans that leave out what did not hold at a sequence.
+
+A group is the rows that share all columns of the key but the last one, a sequence. Only one row of
+a group is decoded: SQLite finds it on its own, in key order, without sorting.
+"""
+
+from functools import cache
+from typing import Any
+
+from objfs.meta.tables import Table
+
+NEAREST_GROUPS = 32  # asked for in one statement at most
+
+
+@cache
+def nearest_sql(table: Table[Any], groups: int, *, newest: bool) -> str:
+    """One row of each group. Parameters: the groups' columns, one group after the other; the bound
+    of the last column."""
+    name, fixed, last = f'"{table.name}"', table.key[:-1], f'"{table.key[-1]}"'
+    values = ", ".join([f"({', '.join('?' * len(fixed))})"] * groups)
+    same = " AND ".join(f'"{column}" = w.column{at + 1}' for at, column in enumerate(fixed))
+    best = f"max({last}) FROM {name} WHERE {same} AND {last} <= b.at"
+    if not newest:
+        best = f"min({last}) FROM {name} WHERE {same} AND {last} > b.at"
+    joined = " AND ".join(f't."{column}" = w.column{at + 1}' for at, column in enumerate(fixed))
+    return (
+        f'SELECT t."row" FROM (VALUES {values}) AS w, (SELECT ? AS at) AS b '
+        f"JOIN {name} AS t ON {joined} AND t.{last} = (SELECT {best})"
+    )
+
+
+def _range(table: Table[Any], after: bool, before: bool) -> list[str]:
+    terms = [f'"{column}" = ?' for column in table.key[:-2]]
+    terms += [f'"{table.key[-2]}" > ?'] * after
+    terms += [f'"{table.key[-2]}" < ?'] * before
+    return terms
+
+
+@cache
+def stop_sql(table: Table[Any], after: bool, before: bool) -> str:
+    """Where a scan that looks at so many rows stops. Parameters: the prefix, after, before as far
+    as there are any; the number of rows."""
+    where = " AND ".join(_range(table, after, before)) or "true"
+    return (
+        f'SELECT "{table.key[-2]}" FROM "{table.name}" WHERE {where} '
+        f'ORDER BY "{table.key[-2]}", "{table.key[-1]}" LIMIT 1 OFFSET ?'
+    )
+
+
+@cache
+def scan_nearest_sql(table: Table[Any], after: bool, before: bool, *, stops: bool) -> str:
+    """The row of each group whose last column is the first above a bound; SQLite takes the bare
+    column from the row that has the minimum. Parameters: the prefix, after, before and the stop, as
+    far as there are any; the bound."""
+    terms = _range(table, after, before)
+    terms += [f'"{table.key[-2]}" <= ?'] * stops
+    terms.append(f'"{table.key[-1]}" > ?')
+    return (
+        f'SELECT "row", min("{table.key[-1]}") FROM "{table.name}" '
+        f'WHERE {" AND ".join(terms)} GROUP BY "{table.key[-2]}" ORDER BY "{table.key[-2]}"'
+    )

@@ -1,0 +1,234 @@
+"""The tree as it was: names, attributes, extended attributes and bytes at a sequence number.
+
+Every state holds in [since, until). The tree *at* sequence s is made of the rows that hold at s; a
+regular file has the bytes of its newest version sealed at or before s. What an inode shows at s is
+decided in one place, `versions_at`.
+
+A page of a listing is one synchronous function of bounded work: it looks at a bounded number of
+current and of past names, in key order, and says where it stopped. It may have found nothing there:
+a directory's past can be much larger than what held at s. Past names and states are skip-scanned
+(`Engine.scan_nearest`), so of the ten states of a file one is decoded.
+"""
+
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from objfs.base import limits
+from objfs.base.errors import IsADirectory, NoAttribute, NotFound
+from objfs.meta.database import Database
+from objfs.meta.rows import Dentry, DentryPast, Inode, Version
+from objfs.meta.tables import DENTRY, DENTRY_PAST, INODE, INODE_PAST, VERSION, XATTR
+from objfs.volume.core import Core
+from objfs.volume.dirty import Buffer
+from objfs.volume.handles import Handle, OpenInode
+from objfs.volume.reading import Reader
+
+Entry = tuple[bytes, Inode]  # key and inode
+
+
+class Page(NamedTuple):
+    """A part of a listing, in key order; `reached` is where to go on after, None at the end."""
+
+    entries: list[Entry]
+    reached: bytes | None
+
+
+class View:
+    """The tree as it was when META `sequence` had been applied. Read-only."""
+
+    def __init__(self, core: Core, reader: Reader, sequence: int) -> None:
+        self._core = core
+        self._database = core.database
+        self._reader = reader
+        self.sequence = sequence
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def dentry(self, parent: int, key: bytes) -> Dentry | None:
+        """The entry with this key, as a current one. None if there was none."""
+        return dentry_at(self._database, parent, key, self.sequence)
+
+    def lookup(self, parent: int, name: bytes) -> Inode:
+        """The inode behind a name. NotFound."""
+        dentry = self.dentry(parent, name + b"/") or self.dentry(parent, name)
+        if dentry is None:
+            raise NotFound(f"no entry {name!r} in directory {parent} at {self.sequence}")
+        return self.getattr(dentry.ino)
+
+    def walk(self, ino: int, path: bytes) -> Inode:
+        """The inode at a path below directory `ino`. NotFound."""
+        for part in path.split(b"/"):
+            if part:
+                ino = self.lookup(ino, part).ino
+        return self.getattr(ino)
+
+    def list_directory(self, ino: int) -> list[tuple[bytes, Inode]]:
+        """All entries of that moment in key order: (name, inode)."""
+        found: list[Entry] = []
+        reached: bytes | None = b""
+        while reached is not None:
+            entries, reached = self.page(ino, reached)
+            found += entries
+        return [(key.rstrip(b"/"), inode) for key, inode in found]
+
+    def page(self, ino: int, after: bytes = b"", limit: int = limits.LISTING_PAGE_ENTRIES) -> Page:
+        """About `limit` entries with keys above `after`, those of directories with their slash."""
+        dentries, reached = self._names(ino, after, limit)
+        inodes = self.inodes([each.ino for each in dentries])
+        # What shows no state any more (it was erased) is left out.
+        return Page(
+            [(each.key, inodes[each.ino]) for each in dentries if each.ino in inodes], reached
+        )
+
+    def _names(
+        self, ino: int, after: bytes, limit: int
+    ) -> tuple[list[Dentry | DentryPast], bytes | None]:
+        """The entries of the next part of a directory. Of a name at most one row holds."""
+        database, sequence = self._database, self.sequence
+        current = database.scan(DENTRY, (ino,), lower=after + b"\0", limit=limit)
+        reached = current[-1].key if len(current) == limit else None
+        past, stopped = database.scan_nearest(
+            DENTRY_PAST,
+            (ino,),
+            sequence,
+            after=after,
+            before=None if reached is None else reached + b"\0",
+        )
+        if stopped is not None:
+            assert isinstance(stopped, bytes)
+            reached = stopped if reached is None else min(reached, stopped)
+        rows: list[Dentry | DentryPast] = [*current, *past]
+        rows = [row for row in rows if row.since <= sequence and row.key]
+        if past:
+            rows.sort(key=lambda row: row.key)
+        if reached is not None:
+            rows = [row for row in rows if row.key <= reached]
+        return rows, reached
+
+    # --- attributes ------------------------------------------------------------------------------
+
+    def getattr(self, ino: int) -> Inode:
+        """The attributes of that moment, with the size that was sealed. NotFound."""
+        try:
+            return self.inodes([ino])[ino]
+        except KeyError:
+            raise NotFound(f"inode {ino} did not exist at {self.sequence}") from None
+
+    def inodes(self, inos: Sequence[int]) -> dict[int, Inode]:
+        """The attributes of many; those that did not exist are left out."""
+        states, current = self._states(inos)
+        sequence, unsure = self.sequence, []
+        for ino, inode in states.items():
+            if not stat.S_ISREG(inode.mode):
+                continue
+            if inode.sealed == 0:
+                states[ino] = replace(inode, size=0, allocated=0)
+            elif inode.sealed > sequence or ino not in current or self._is_working(ino):
+                unsure.append(ino)
+        if unsure:
+            for ino, version in zip(
+                unsure, versions_at(self._database, unsure, sequence), strict=True
+            ):
+                size, allocated = (version.size, version.allocated) if version else (0, 0)
+                states[ino] = replace(states[ino], size=size, allocated=allocated)
+        return states
+
+    def _is_working(self, ino: int) -> bool:
+        """Whether the size in the current row may be one that is not sealed."""
+        return self._core.read_only or ino in self._core.open_inodes
+
+    def _states(self, inos: Sequence[int]) -> tuple[dict[int, Inode], set[int]]:
+        """The rows that held, and which of them hold now."""
+        sequence, database = self.sequence, self._database
+        wanted = list(dict.fromkeys(inos))
+        states: dict[int, Inode] = {}
+        missing: list[int] = []
+        current = database.get_many(INODE, [(ino,) for ino in wanted])
+        for ino, row in zip(wanted, current, strict=True):
+            if row is not None and row.since <= sequence and row.nlink > 0:
+                states[ino] = row
+            else:
+                missing.append(ino)
+        holding = set(states)
+        if missing:
+            pasts = database.nearest(INODE_PAST, [(ino,) for ino in missing], sequence)
+            states |= {
+                past.ino: past.inode
+                for past in pasts
+                if past is not None and past.inode.since <= sequence
+            }
+        return states, holding
+
+    def xattrs(self, ino: int) -> dict[bytes, bytes]:
+        """The extended attributes of that moment. NotFound."""
+        row = self._database.get(INODE, ino)
+        if row is not None and row.since <= self.sequence and row.nlink > 0:
+            if not row.has_xattrs:
+                return {}
+            return {each.name: each.value for each in self._database.scan(XATTR, (ino,))}
+        (past,) = self._database.nearest(INODE_PAST, [(ino,)], self.sequence)
+        if past is None or past.inode.since > self.sequence:
+            raise NotFound(f"inode {ino} did not exist at {self.sequence}")
+        return dict(past.xattrs)
+
+    def getxattr(self, ino: int, name: bytes) -> bytes:
+        """One of them. NoAttribute."""
+        try:
+            return self.xattrs(ino)[name]
+        except KeyError:
+            raise NoAttribute(f"inode {ino} had no attribute {name!r}") from None
+
+    # --- bytes -----------------------------------------------------------------------------------
+
+    async def read(self, ino: int, offset: int, size: int) -> Buffer:
+        """Sealed bytes of that moment. DataLost."""
+        return await self.file(ino).read(offset, size)
+
+    def file(self, ino: int) -> "PastFile":
+        """The bytes that a regular file had. NotFound, IsADirectory."""
+        if stat.S_ISDIR(self.getattr(ino).mode):
+            raise IsADirectory(f"inode {ino} is a directory")
+        self._core.expose(ino)
+        (version,) = versions_at(self._database, [ino], self.sequence)
+        return PastFile(self._core, self._reader, version)
+
+
+class PastFile:
+    """The bytes of one version, read as those of an open file are: `handle` is one that only
+    `Reader` may have, of an open inode that nobody else knows and that never changes."""
+
+    def __init__(self, core: Core, reader: Reader, version: Version | None) -> None:
+        self._reader = reader
+        self.size = version.size if version else 0
+        ino = version.ino if version else 0
+        opened = OpenInode(ino, 0, 0, self.size, core.clock.monotonic())
+        opened.past = (version.content, version.content_at) if version else (0, 0)
+        self.handle = Handle(opened, 0)
+
+    async def read(self, offset: int, size: int) -> Buffer:
+        """At most `size` bytes at `offset`, fewer only at the end. DataLost."""
+        return await self._reader.read(self.handle, offset, size)
+
+
+def dentry_at(database: Database, parent: int, key: bytes, sequence: int) -> Dentry | None:
+    """The entry that held at `sequence`."""
+    row = database.get(DENTRY, parent, key)
+    if row is not None and row.since <= sequence:
+        return row
+    for past in database.scan(DENTRY_PAST, (parent, key), lower=sequence + 1, limit=1):
+        if past.since <= sequence:
+            return Dentry(parent, key, past.ino, past.since, 0, past.entry, past.null)
+    return None
+
+
+def version_at(database: Database, ino: int, sequence: int) -> Version | None:
+    """The newest version sealed at or before `sequence`."""
+    return versions_at(database, [ino], sequence)[0]
+
+
+def versions_at(database: Database, inos: Sequence[int], sequence: int) -> list[Version | None]:
+    """Which version each inode shows at `sequence`: the only place that decides it."""
+    return database.nearest(VERSION, [(ino,) for ino in inos], sequence, newest=True)
