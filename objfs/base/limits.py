@@ -52,6 +52,14 @@ STREAM_PAGE_ROWS = 2000  # rows per call of a maintenance scan
 CLOCK_JUMP_NS = 86_400_000_000_000  # a day; a larger one is reported
 CLOCK_JUMPS_KEPT_MAX = 16
 
+# --- Scrub and fsck -------------------------------------------------------------------------------
+SCRUB_READ_BYTES = 4 * MIB  # of a segment, in one read
+SCRUB_PIECE_BYTES = 16 * MIB  # verified between two notes of how far the scrub is
+SCRUB_STEP_SECONDS = 1.0  # what one call of the control socket does
+DAMAGE_KEPT_MAX = 1000  # findings that are remembered
+DAMAGE_HITS_MAX = 50  # files listed with one of them
+DAMAGE_VERSIONS_MAX = 20  # versions listed with one of these
+
 # --- The volume -----------------------------------------------------------------------------------
 DIRTY_BYTES_MAX = 128 * MIB  # all unwritten data together; beyond it writers wait
 DIRTY_SECONDS_MAX = 0.5  # the kernel gathers before us; sync(2) reaches us as writes only

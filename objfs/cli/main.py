@@ -15,6 +15,7 @@ from click.shell_completion import get_completion_class
 
 from objfs.base.errors import ObjfsError
 from objfs.cli.bucket_commands import bucket
+from objfs.cli.checking_commands import scrub
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.retention_commands import retention
@@ -62,6 +63,7 @@ for command in (
     snapshot,
     bucket,
     retention,
+    scrub,
     rebuild,
     inspect,
     bench,

@@ -32,6 +32,7 @@ from objfs.cli.store_directory import (
     write_description,
 )
 from objfs.cli.targets import store_of
+from objfs.cli.version_commands import local_time
 from objfs.maint import commands, inspection
 from objfs.maint.forms import time_text
 from objfs.store.inspect import SegmentReport, inspect_segment
@@ -111,11 +112,24 @@ def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         facts.append((f"bucket {name}", f"{use['objects']} files, {live}; old versions {past}"))
     facts.append(("damage", "none found" if not answer["damage"] else ""))
     facts += [("", each) for each in answer["damage"]]
+    facts.append(("last scrub", _scrub_text(answer["scrub"])))
     if "recount" in answer:
         exact = answer["recount"]["exact"]
         wrong = ", ".join(_miscounted(answer)) or ("all right" if exact else "changed meanwhile")
         facts.append(("recount", wrong))
     return facts
+
+
+def _scrub_text(scrub: dict[str, Any]) -> str:
+    last, running = scrub["last"], scrub["running"]
+    text = "never"
+    if last is not None:
+        when = local_time(time_text(last["finished_ns"]))
+        read, damaged = size_text(last["read_bytes"]), last["damaged"]
+        text = f"{when}: {last['records']} records, {read}; damaged: {damaged}"
+    if running is not None:
+        text += f"; one is under way, {size_text(running['read_bytes'])} so far"
+    return text
 
 
 @click.command()

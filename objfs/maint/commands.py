@@ -13,6 +13,7 @@ from typing import Any
 from objfs.base.errors import InvalidRequest
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
 from objfs.maint import retention_commands
+from objfs.maint.checking_commands import scrub
 from objfs.maint.forms import time_text
 from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
 from objfs.meta.maintenance import count_usage
@@ -184,6 +185,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         snapshot_create,
         snapshot_list,
         snapshot_delete,
+        scrub,
     )
 }
 

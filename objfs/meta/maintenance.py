@@ -31,9 +31,12 @@ from objfs.meta.tables import BUCKET, INODE, INODE_PAST, VERSION, Key, R, Table
 class Reader(Protocol):
     """Where maintenance reads from."""
 
-    def stream(self, table: Table[R], prefix: Key = ()) -> AsyncIterator[list[R]]:
-        """The rows whose leading key columns equal `prefix`, in key order, in pages of at most
-        STREAM_PAGE_ROWS; every page is a checkpoint. IndexFailed when the index cannot be read."""
+    def stream(
+        self, table: Table[R], prefix: Key = (), *, index: str | None = None
+    ) -> AsyncIterator[list[R]]:
+        """The rows whose leading columns equal `prefix`, in order of the key, or of `index`, in
+        pages of at most STREAM_PAGE_ROWS; every page is a checkpoint. IndexFailed when the index
+        cannot be read."""
 
 
 @asynccontextmanager
@@ -75,14 +78,18 @@ class _SqliteReader:
         self._engine = engine
         self._connection = connection
 
-    def stream(self, table: Table[R], prefix: Key = ()) -> AsyncIterator[list[R]]:
-        return _Pages(self, table, prefix)
+    def stream(
+        self, table: Table[R], prefix: Key = (), *, index: str | None = None
+    ) -> AsyncIterator[list[R]]:
+        return _Pages(self, table, prefix, index)
 
-    async def page(self, table: Table[R], width: int, resume: bool, parameters: Key) -> list[R]:
+    async def page(
+        self, table: Table[R], index: str | None, width: int, resume: bool, parameters: Key
+    ) -> list[R]:
         """One page; see `page_sql`."""
         fetch = aio_as_trio(self._connection.execute_fetchall)
         try:
-            found = await fetch(page_sql(table, width, resume=resume), parameters)
+            found = await fetch(page_sql(table, width, resume=resume, index=index), parameters)
             decode = msgspec.msgpack.Decoder(table.row).decode
             return [decode(blob) for (blob,) in found]
         except (sqlite3.Error, msgspec.MsgspecError) as error:
@@ -93,11 +100,14 @@ class _Pages(Generic[R]):
     """The pages of one scan, resumed by key. An object and not a generator, so that it may be left
     before its end."""
 
-    def __init__(self, reader: _SqliteReader, table: Table[R], prefix: Key) -> None:
+    def __init__(
+        self, reader: _SqliteReader, table: Table[R], prefix: Key, index: str | None
+    ) -> None:
         self._reader = reader
         self._table = table
+        self._index = index
         self._prefix = prefix
-        self._after: Key = ()  # what the last row's key has after the prefix
+        self._after: Key = ()  # what the last row's place has after the prefix
         self._ended = False
 
     def __aiter__(self) -> AsyncIterator[list[R]]:
@@ -108,25 +118,26 @@ class _Pages(Generic[R]):
             raise StopAsyncIteration
         width = len(self._prefix)
         page = await self._reader.page(
-            self._table, width, bool(self._after), (*self._prefix, *self._after)
+            self._table, self._index, width, bool(self._after), (*self._prefix, *self._after)
         )
         self._ended = len(page) < STREAM_PAGE_ROWS
         if not page:
             raise StopAsyncIteration
-        self._after = self._table.key_of(page[-1])[width:]
+        self._after = self._table.orders[self._index].of(page[-1])[width:]
         return page
 
 
-def page_sql(table: Table[Any], width: int, *, resume: bool) -> str:
-    """One page of a table. Parameters: `width` fixed key columns, then, to resume, the rest of the
-    last row's key."""
-    fixed = [f'"{column}" = ?' for column in table.key[:width]]
-    rest = table.key[width:]
+def page_sql(table: Table[Any], width: int, *, resume: bool, index: str | None = None) -> str:
+    """One page of a table. Parameters: `width` fixed leading columns, then, to resume, the rest of
+    the last row's place."""
+    order = table.orders[index].columns
+    fixed = [f'"{column}" = ?' for column in order[:width]]
+    rest = order[width:]
     if resume:
         columns, marks = ", ".join(f'"{column}"' for column in rest), ", ".join("?" * len(rest))
         fixed.append(f"({columns}) > ({marks})")
     where = f" WHERE {' AND '.join(fixed)}" if fixed else ""
-    by = ", ".join(f'"{column}"' for column in table.key)
+    by = ", ".join(f'"{column}"' for column in order)
     return f'SELECT "row" FROM "{table.name}"{where} ORDER BY {by} LIMIT {STREAM_PAGE_ROWS}'
 
 
@@ -136,8 +147,10 @@ class _DirectReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def stream(self, table: Table[R], prefix: Key = ()) -> AsyncIterator[list[R]]:
-        return _Slices(self._database.scan(table, prefix))
+    def stream(
+        self, table: Table[R], prefix: Key = (), *, index: str | None = None
+    ) -> AsyncIterator[list[R]]:
+        return _Slices(self._database.scan(table, prefix, index=index))
 
 
 class _Slices(Generic[R]):

@@ -49,6 +49,10 @@ class DeviceFile(Protocol):
     def truncate(self, length: int) -> None:
         """Cut or extend (with zeros) to `length`."""
 
+    def forget(self, offset: int, length: int) -> None:
+        """Let go of what is cached of this range, as far as it is clean and can be: the next read
+        asks the device. No promise, and no error when it cannot be done."""
+
     def size(self) -> int:
         """Bytes of the file."""
 

@@ -103,6 +103,9 @@ class FaultyFile:
         self._plan.call("truncate")
         self._file.truncate(length)
 
+    def forget(self, offset: int, length: int) -> None:
+        self._file.forget(offset, length)
+
     def size(self) -> int:
         self._plan.call("size")
         return self._file.size()

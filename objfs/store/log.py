@@ -58,6 +58,7 @@ from objfs.store.placement import Placement
 from objfs.store.reader import Reader
 from objfs.store.record import hash_bytes, pack_header, sum_payload
 from objfs.store.recovery import References, recover
+from objfs.store.verification import Verifier
 from objfs.store.writer import SegmentWriter, note_data, note_meta, storage_error
 
 
@@ -112,6 +113,7 @@ class Log:
         self._reader = Reader(
             placement, self._catalog.seed, threads, settings.block_cache_bytes, decompressor
         )
+        self.verifier = Verifier(placement, self._catalog, self.checkpoints)
         self._metas = MetaReader(placement, self._catalog, decompressor, self.recovery)
         self._active = ActiveSegments(
             placement,

@@ -107,6 +107,9 @@ class MemoryFile:
         self._check()
         self._contents.truncate(length)
 
+    def forget(self, offset: int, length: int) -> None:
+        self._check()
+
     def size(self) -> int:
         self._check()
         return len(self._contents.written)

@@ -38,6 +38,11 @@ class Placement:
         self._kinds = dict(found)
         return found
 
+    def names(self) -> dict[int, str]:
+        """The segment files that the device holds now, by id. OSError."""
+        found = ((parse_segment_name(name), name) for name in self._device.names())
+        return {parsed[0]: name for parsed, name in found if parsed is not None}
+
     def create(self, segment: int, kind: SegmentKind) -> DeviceFile:
         """A new segment's file, writable. It has no durable name before `sync_names`."""
         file = self._device.create(segment_name(segment, kind))

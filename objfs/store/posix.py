@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,10 @@ class PosixFile:
 
     def truncate(self, length: int) -> None:
         os.ftruncate(self._descriptor, length)
+
+    def forget(self, offset: int, length: int) -> None:
+        with suppress(OSError):
+            os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size

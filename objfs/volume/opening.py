@@ -26,6 +26,7 @@ from objfs.store.log import Log
 from objfs.volume.commits import Commits
 from objfs.volume.content import end_orphan, finish_purges
 from objfs.volume.core import Core, SpaceReserve
+from objfs.volume.damage import remember_recovery
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ def open_volume(
     if not read_only:
         core.keep_reserve()
         _clean_up(core)
+        if log.recovery.damage:
+            remember_recovery(core)
         database.commit()
     return Volume(core)
 

@@ -15,6 +15,7 @@ from objfs.volume.attributes import Attributes
 from objfs.volume.background import Background
 from objfs.volume.buckets import Buckets
 from objfs.volume.core import Core
+from objfs.volume.damage import remembered
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
@@ -23,6 +24,7 @@ from objfs.volume.restore import Restore
 from objfs.volume.retention import RetentionRules
 from objfs.volume.snapshots import Snapshots
 from objfs.volume.view import PastFile, View
+from objfs.volume.work_rows import SCRUB, SCRUB_LAST, load_note
 from objfs.volume.writeback import Writeback
 
 __all__ = [
@@ -167,7 +169,11 @@ class Volume:
             "sequence": log.last_sequence,
             "synced_sequence": log.synced_sequence,
             "log": statistics._asdict(),
-            "damage": [str(each) for each in log.recovery.damage],
+            "damage": self._damage(),
+            "scrub": {
+                "running": load_note(database, SCRUB, dict),
+                "last": load_note(database, SCRUB_LAST, dict),
+            },
             "missing_metas": database.caught_up.missing if database.caught_up else 0,
             "index": database.caught_up.outcome if database.caught_up else "current",
             "checkpoint_error": self._background.checkpoint_error,
@@ -182,6 +188,14 @@ class Volume:
                 if bucket.id in usage
             },
         }
+
+    def _damage(self) -> list[str]:
+        """What is remembered, and what this opening found, if that could not be noted down."""
+        core = self.core
+        known: list[object] = [*remembered(core.database)]
+        return [
+            str(each) for each in known + ([] if core.recovery_noted else core.log.recovery.damage)
+        ]
 
     async def close(self) -> None:
         """Seal and sync everything, close the log and the index. What cannot be written is
