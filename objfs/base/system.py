@@ -14,10 +14,13 @@ T = TypeVar("T")
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks; the time of day may be behind by `behind_ns`."""
+
+    def __init__(self, behind_ns: int = 0) -> None:
+        self._behind_ns = behind_ns
 
     def now_ns(self) -> int:
-        return time.time_ns()
+        return time.time_ns() - self._behind_ns
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -17,8 +17,9 @@ import trio
 
 from objfs.base.errors import Busy, ObjfsError
 from objfs.base.limits import MOUNT_NICENESS
-from objfs.base.system import SystemClock, TrioThreads
+from objfs.base.system import TrioThreads
 from objfs.cli.access import run
+from objfs.cli.clock import command_clock
 from objfs.cli.mount_options import AskedOptions
 from objfs.cli.mountinfo import ALL_BUCKETS, Source
 from objfs.cli.opening import construct, take_lock
@@ -109,7 +110,7 @@ async def _mount(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> 
         root,
         plan.point,
         options,
-        clock=SystemClock(),
+        clock=command_clock(),
         threads=TrioThreads(),
     )
     async with trio.open_nursery() as nursery:

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from objfs.base.system import LocalZone, SystemClock, SystemRandomness, TrioThreads
+from objfs.base.system import LocalZone, SystemRandomness, TrioThreads
+from objfs.cli.clock import command_clock
 from objfs.cli.store_directory import SEGMENTS, StoreDirectory
 from objfs.meta.replay import Progress
 from objfs.meta.sqlite import SqliteEngine
@@ -36,7 +37,7 @@ def construct(
         raise directory.store_error(
             f"{SEGMENTS}/ is missing, and with it everything that was stored; put it back"
         )
-    clock, threads = SystemClock(), TrioThreads()
+    clock, threads = command_clock(), TrioThreads()
     log = Log.open(
         Placement(PosixDevice(directory.segments)),
         store_id=directory.store_id,

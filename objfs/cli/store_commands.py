@@ -10,9 +10,10 @@ import click
 from objfs.base.errors import NotFound
 from objfs.base.limits import MIB
 from objfs.base.settings import Settings
-from objfs.base.system import SystemClock, SystemRandomness
+from objfs.base.system import SystemRandomness
 from objfs.cli.access import hand_over_writes, reach, run, run_command
 from objfs.cli.bench import bench as measure
+from objfs.cli.clock import command_clock
 from objfs.cli.mountinfo import MAIN_BUCKET
 from objfs.cli.opening import open_store, take_lock
 from objfs.cli.output import (
@@ -46,7 +47,7 @@ DAMAGED = 1  # exit status
 def init(store: Path) -> None:
     """Make a store in the new or empty directory STORE, with the bucket `main`."""
     existed = store.is_dir()
-    directory = create_store(store, SystemClock(), SystemRandomness())
+    directory = create_store(store, command_clock(), SystemRandomness())
     try:
         run_command(directory, "bucket_create", name=MAIN_BUCKET, uid=os.getuid(), gid=os.getgid())
     except BaseException:
@@ -196,7 +197,7 @@ def _read_or_describe(store: Path) -> StoreDirectory:
     if (path / DESCRIPTION).exists() or not (path / SEGMENTS).is_dir():
         return read_store(path)
     store_id = inspection.store_of_segments(path / SEGMENTS)
-    write_description(path, store_id, SystemClock(), Settings())
+    write_description(path, store_id, command_clock(), Settings())
     click.echo(f"made {path / DESCRIPTION} again; settings other than the defaults are lost")
     return read_store(path)
 
@@ -269,7 +270,7 @@ def bench(mountpoint: Path, files: int, mebibytes: int, as_json: bool) -> None:
     """Measure how fast the directory MOUNTPOINT is; any directory will do."""
     if not mountpoint.is_dir():
         raise NotFound(f"{mountpoint}: there is no such directory")
-    steps = measure(mountpoint, SystemClock(), SystemRandomness(), files, mebibytes * MIB)
+    steps = measure(mountpoint, command_clock(), SystemRandomness(), files, mebibytes * MIB)
     figures = list(steps)
     if as_json:
         print_json({"figures": [figure._asdict() for figure in figures]})

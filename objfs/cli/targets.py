@@ -12,9 +12,10 @@ import click
 
 from objfs.base.errors import InvalidRequest, IsADirectory, NameTooLong, NotAStore, NotFound
 from objfs.base.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
-from objfs.base.system import LocalZone, SystemClock
+from objfs.base.system import LocalZone
 from objfs.base.times import parse_time
 from objfs.cli import control_client, mountinfo
+from objfs.cli.clock import command_clock
 from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import ALL_BUCKETS, FILESYSTEM, Mount, Source
 from objfs.cli.store_directory import StoreDirectory, is_store, read_store
@@ -32,7 +33,7 @@ class TimeParameter(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return parse_time(str(value), SystemClock().now_ns(), LocalZone())
+            return parse_time(str(value), command_clock().now_ns(), LocalZone())
         except InvalidRequest as error:
             self.fail(str(error), param, ctx)
 
