@@ -304,6 +304,10 @@ class Change:
             if changes:
                 database._write(self, changes)
 
+    def __len__(self) -> int:
+        """How many rows it puts or deletes so far."""
+        return len(self._buffer)
+
     def get(self, table: Table[R], *key: KeyValue) -> R | None:
         """The row with this full key."""
         place = (table.id, key)

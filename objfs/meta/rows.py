@@ -102,6 +102,7 @@ class Dentry(Row, frozen=True):
     cookie: int  # the persistent readdir position, unique in the directory
     entry: int = 0  # S3: the version shown, when it is not the newest
     null: bool = False  # S3: a null version
+    shown: int = 0  # nothing is shown under this name before this sequence: it was erased
 
 
 class DentryPast(Row, frozen=True):
@@ -114,6 +115,8 @@ class DentryPast(Row, frozen=True):
     since: int
     entry: int = 0
     null: bool = False
+    shown: int = 0
+    replaced: bool = False  # it ended by a name in its place, of which nothing is left
 
 
 class Version(RowWithBlobs, frozen=True):
@@ -219,6 +222,19 @@ class Purge(Row, frozen=True):
     offset: int
     above: int
     ino: int = 0  # not 0: the inode whose allocated bytes shrink
+
+
+class Sweep(Row, frozen=True):
+    """Work begun: versions of `content` were erased that had seen it at sequences in [low, high].
+    What extents of those no version needs any more go, from the given position on: first the past
+    ones, then the current."""
+
+    content: int
+    low: int
+    high: int
+    current: bool = False
+    offset: int = 0
+    until: int = 0
 
 
 class Setting(Row, frozen=True):

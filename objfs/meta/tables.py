@@ -103,7 +103,14 @@ DENTRY = Table(
 DENTRY_PAST = Table(
     7, "dentry_past", rows.DentryPast, ("parent", "key", "until"), (Index("ino", ("ino",)),)
 )
-VERSION = Table(8, "version", rows.Version, ("ino", "sealed"))
+# "content" leads to the versions that see an extent: since <= content_at < until.
+VERSION = Table(
+    8,
+    "version",
+    rows.Version,
+    ("ino", "sealed"),
+    (Index("content", ("content", "content_at")),),
+)
 EXTENT = Table(9, "extent", rows.Extent, ("content", "offset"), (Index("segment", ("segment",)),))
 EXTENT_PAST = Table(
     10,
@@ -123,6 +130,7 @@ MOMENT = Table(16, "moment", rows.Moment, ("time_ns",), (Index("sequence", ("seq
 UNSEALED = Table(17, "unsealed", rows.Unsealed, ("ino",))
 PURGE = Table(18, "purge", rows.Purge, ("content", "offset"))
 RETENTION = Table(19, "retention", rows.Retention, ("bucket", "prefix"))
+SWEEP = Table(20, "sweep", rows.Sweep, ("content",))
 
 TABLES: tuple[Table[Any], ...] = (
     BUCKET,
@@ -144,6 +152,7 @@ TABLES: tuple[Table[Any], ...] = (
     UNSEALED,
     PURGE,
     RETENTION,
+    SWEEP,
 )
 TABLE_BY_ID: dict[int, Table[Any]] = {table.id: table for table in TABLES}
 TABLE_IDS_END = max(TABLE_BY_ID) + 1

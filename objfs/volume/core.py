@@ -18,7 +18,7 @@ from objfs.base.ports import Clock, Threads
 from objfs.base.settings import Settings
 from objfs.meta.database import Change, Database
 from objfs.meta.rows import Inode
-from objfs.meta.tables import BUCKET, INODE, INODE_PAST, USAGE
+from objfs.meta.tables import BUCKET, ERASED, INODE, INODE_PAST, USAGE
 from objfs.store.log import Log
 from objfs.volume.handles import OpenInode
 from objfs.volume.pins import Pins
@@ -65,6 +65,7 @@ class Core:
         self.open_inodes: dict[int, OpenInode] = {}
         self.dirty_bytes = 0  # in all dirty and flushing buffers together
         self.pins = Pins(database)
+        self.erased = bool(database.scan(ERASED, limit=1))  # whether a row hides any entry
         self.late_ctimes: dict[int, int] = {}  # of clean inodes, not logged yet
         self.directory_closed = 0  # when the name of a directory ended last
         # With the write-back cache the kernel sends the times of a write itself, after it.

@@ -15,7 +15,7 @@ task that waited for it finds nothing to do.
 
 import trio
 
-from objfs.meta.rows import Extent
+from objfs.meta.rows import Extent, Version
 from objfs.volume.dirty import Buffer, DirtyBuffer
 
 
@@ -95,7 +95,7 @@ class OpenInode:
         self.extents: list[Extent] = []  # a window of the logged extents
         self.extents_start = self.extents_end = 0
         self.generation = 0  # grows when the logged extents change
-        self.past: tuple[int, int] | None = None  # a version's content, and as of which sequence
+        self.past: Version | None = None  # the version that is read, and not the working state
 
     @property
     def busy(self) -> bool:

@@ -1,25 +1,43 @@
-"""The past: the tree at a sequence number, and the versions of a path.
+"""The past: the versions of a path.
 
 The theory (DESIGN 5): every state holds in [since, until); `view.py` has the tree at a sequence.
-
-A path leads to an inode from `begin`, the latest `since` along it, until the first of these entries
-closes: a *stretch*. The entries of a stretch are the version current at `begin` and each one sealed
-inside it. An entry's sequence, max(begin, sealed), is its version id, its order and its age. Where
-a stretch ends and none begins, the path was deleted.
+What the names of a path show, its *stretches* and *entries*, is told by `showing.py`. An entry's
+sequence is its version id, its order and its age. Where a stretch ends and none begins, the path
+was deleted.
 """
 
 from typing import NamedTuple
 
-from objfs.base import limits
 from objfs.base.errors import InvalidRequest, IsADirectory, NotADirectory, NotFound
-from objfs.meta.rows import Dentry, DentryPast, Version
-from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, VERSION
+from objfs.meta.rows import Bucket, Version
+from objfs.meta.tables import BUCKET, DENTRY
 from objfs.volume.core import Core
 from objfs.volume.moments import resolve, time_of
 from objfs.volume.reading import Reader
-from objfs.volume.view import PastFile, View, version_at
+from objfs.volume.showing import (
+    FOREVER,
+    Stretch,
+    entries_of,
+    entry_at,
+    erased_entries,
+    is_there,
+    split_key,
+    stretches_of,
+)
+from objfs.volume.view import PastFile, View
 
-FOREVER = limits.FILE_BYTES_MAX  # the `until` of what holds now: above every sequence
+__all__ = [
+    "FOREVER",
+    "History",
+    "PastFile",
+    "Stretch",
+    "VersionEntry",
+    "View",
+    "sequence_of",
+    "split_key",
+    "time_of",
+    "version_id",
+]
 
 
 class VersionEntry(NamedTuple):
@@ -34,14 +52,6 @@ class VersionEntry(NamedTuple):
     deleted: bool
     ino: int
     sealed: int  # 0 for a delete
-
-
-class Stretch(NamedTuple):
-    """A path leads to `ino` for the sequences in [begin, until)."""
-
-    ino: int
-    begin: int
-    until: int
 
 
 def version_id(sequence: int) -> str:
@@ -62,12 +72,6 @@ def sequence_of(name: str) -> int:
     return sequence
 
 
-def split_key(key: bytes) -> list[bytes]:
-    """The dentry keys along a path: every directory with its slash, the last as it is."""
-    parts = key.split(b"/")
-    return [part + b"/" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
-
-
 class History:
     """The versions of paths."""
 
@@ -86,36 +90,19 @@ class History:
         """The sequence of a time, a text or nanoseconds; see `moments.resolve`. InvalidRequest."""
         return resolve(self._core, when)
 
-    def _root(self, bucket: str) -> int:
+    def bucket(self, bucket: str) -> Bucket:
+        """The row of a bucket. NotFound."""
         for row in self._database.scan(BUCKET, (bucket,), index="name", limit=1):
-            return row.root
+            return row
         raise NotFound(f"there is no bucket {bucket!r}: `objfs bucket list` shows them")
 
     def stretches(self, bucket: str, key: bytes) -> list[Stretch]:
         """When the path led to which inode, newest first. NotFound if it never did."""
-        reached = [Stretch(self._root(bucket), 0, FOREVER)]
-        parts = split_key(key)
-        if not parts:
+        if not split_key(key):
             raise IsADirectory("the path names the bucket itself: give the path of a file")
-        for part in parts:
-            reached = [stretch for above in reached for stretch in self._below(above, part)]
-        if not reached:
+        found = stretches_of(self._database, self.bucket(bucket).root, key)
+        if not found:
             raise NotFound(f"{_shown(key)} never existed in bucket {bucket!r}")
-        return sorted(reached, key=lambda stretch: stretch.begin, reverse=True)
-
-    def _below(self, above: Stretch, key: bytes) -> list[Stretch]:
-        """The stretches of an entry while its directory was reached."""
-        past = self._database.scan(DENTRY_PAST, (above.ino, key), lower=above.begin + 1)
-        rows: list[Dentry | DentryPast] = [*past]
-        current = self._database.get(DENTRY, above.ino, key)
-        if current is not None:
-            rows.append(current)
-        found = []
-        for row in rows:
-            until = row.until if isinstance(row, DentryPast) else FOREVER
-            begin, end = max(above.begin, row.since), min(above.until, until)
-            if begin < end:
-                found.append(Stretch(row.ino, begin, end))
         return found
 
     def versions(
@@ -125,12 +112,13 @@ class History:
         entries: list[VersionEntry] = []
         stretches = self.stretches(bucket, key)
         begins = {stretch.begin for stretch in stretches}
+        erased = erased_entries(self._database, self.bucket(bucket).id, key)
         latest = True
         for stretch in stretches:
-            if stretch.until != FOREVER and stretch.until not in begins:
+            if self._was_deleted(stretch, begins, erased):
                 entries.append(self._delete(stretch.until, latest))
                 latest = False
-            for entry in self._entries(stretch):
+            for entry in self._entries(stretch, erased):
                 entries.append(entry._replace(latest=latest))
                 latest = False
             below = [each for each in entries if before is None or each.sequence < before]
@@ -142,20 +130,23 @@ class History:
         time_ns = time_of(self._database, sequence)
         return VersionEntry(version_id(sequence), sequence, time_ns, 0, "", latest, True, 0, 0)
 
-    def _entries(self, stretch: Stretch) -> list[VersionEntry]:
-        """The versions that a stretch shows, newest first."""
-        inside = self._database.scan(
-            VERSION,
-            (stretch.ino,),
-            lower=stretch.begin + 1,
-            upper=stretch.until,
-            reverse=True,
+    def _was_deleted(self, stretch: Stretch, begins: set[int], erased: set[int]) -> bool:
+        """Whether the path shows its deletion at the end of this stretch."""
+        return (
+            stretch.until != FOREVER
+            and stretch.until not in begins
+            and not stretch.replaced
+            and is_there(self._database, stretch, erased, stretch.until - 1)
         )
-        entries = [self._entry(row, row.sealed, row.time_ns) for row in inside]
-        current = version_at(self._database, stretch.ino, stretch.begin)
-        if current is not None:
-            time_ns = max(current.time_ns, time_of(self._database, stretch.begin))
-            entries.append(self._entry(current, stretch.begin, time_ns))
+
+    def _entries(self, stretch: Stretch, erased: set[int]) -> list[VersionEntry]:
+        """The versions that a stretch shows, newest first."""
+        entries = []
+        for sequence, row in entries_of(self._database, stretch, erased):
+            time_ns = row.time_ns
+            if sequence != row.sealed:
+                time_ns = max(time_ns, time_of(self._database, sequence))
+            entries.append(self._entry(row, sequence, time_ns))
         return entries
 
     def _entry(self, row: Version, sequence: int, time_ns: int) -> VersionEntry:
@@ -174,16 +165,20 @@ class History:
     def find(self, bucket: str, key: bytes, name: str) -> tuple[VersionEntry, Version]:
         """The entry with this version id and its version. NotFound, InvalidRequest."""
         sequence = sequence_of(name)
-        for stretch in self.stretches(bucket, key):
+        erased = erased_entries(self._database, self.bucket(bucket).id, key)
+        stretches = self.stretches(bucket, key)
+        begins = {stretch.begin for stretch in stretches}
+        for stretch in stretches:
             if not stretch.begin <= sequence <= stretch.until:
                 continue
-            for entry in self._entries(stretch):
-                if entry.sequence == sequence:
-                    version = self._database.get(VERSION, entry.ino, entry.sealed)
-                    assert version is not None
-                    self._core.expose(entry.ino)
-                    return entry, version
-            if sequence == stretch.until:
+            if sequence < stretch.until:
+                shown = entry_at(self._database, stretch, erased, sequence)
+                if shown is not None and shown.sequence == sequence:
+                    version = shown.version
+                    time_ns = max(version.time_ns, time_of(self._database, sequence))
+                    self._core.expose(version.ino)
+                    return self._entry(version, sequence, time_ns), version
+            elif self._was_deleted(stretch, begins, erased):
                 raise InvalidRequest(
                     f"version {name} of {_shown(key)} is its deletion and has no bytes: "
                     "choose the version before it"
@@ -197,7 +192,7 @@ class History:
 
     def directory_at(self, bucket: str, key: bytes) -> int:
         """The current directory at `key` (b"" for the bucket's root). NotFound, NotADirectory."""
-        ino = self._root(bucket)
+        ino = self.bucket(bucket).root
         for part in key.strip(b"/").split(b"/") if key.strip(b"/") else []:
             dentry = self._database.get(DENTRY, ino, part + b"/")
             if dentry is None:

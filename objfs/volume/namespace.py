@@ -456,5 +456,6 @@ def close_entry(
             dentry.since,
             dentry.entry,
             dentry.null,
+            dentry.shown,
         )
     )

@@ -16,9 +16,10 @@ from operator import attrgetter
 import trio
 
 from objfs.base import limits
-from objfs.base.errors import BadHandle, ObjfsError
+from objfs.base.errors import BadHandle, ObjfsError, StaleInode
 from objfs.base.types import Location
 from objfs.meta.rows import Extent
+from objfs.meta.tables import VERSION
 from objfs.volume.content import extents_at, extents_of
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer
@@ -143,9 +144,15 @@ class Reader:
     def _load_window(self, opened: OpenInode, offset: int, end: int) -> None:
         """Read the rows of the extents from `offset` on, to `end` at least."""
         if opened.past is not None:
-            content, at = opened.past
+            version = opened.past
+            # In one stretch with the look at the extents: those of an erased one are swept away.
+            kept = self._core.database.get(VERSION, version.ino, version.sealed)
+            if kept is None or kept.content != version.content:
+                raise StaleInode(f"the version of inode {version.ino} that is read was erased")
             stop = max(end, offset + _PAST_WINDOW_BYTES)
-            extents = extents_at(self._core.database, content, at, offset, stop)
+            extents = extents_at(
+                self._core.database, version.content, version.content_at, offset, stop
+            )
         else:
             row = self._core.row(opened.ino)
             stop = max(end, offset + _WINDOW_BYTES)

@@ -2,7 +2,8 @@
 
 Every state holds in [since, until). The tree *at* sequence s is made of the rows that hold at s; a
 regular file has the bytes of its newest version sealed at or before s. What an inode shows at s is
-decided in one place, `versions_at`.
+decided in one place, `View.versions`. What was erased is not shown (`showing.py`). A moment whose
+attributes were erased reads the next later state that is kept.
 
 A page of a listing is one synchronous function of bounded work: it looks at a bounded number of
 current and of past names, in key order, and says where it stopped. It may have found nothing there:
@@ -25,6 +26,15 @@ from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer
 from objfs.volume.handles import Handle, OpenInode
 from objfs.volume.reading import Reader
+from objfs.volume.routes import Routes, names_of
+from objfs.volume.showing import (
+    FOREVER,
+    Stretch,
+    dentry_at,
+    entry_at,
+    erased_entries,
+    is_there,
+)
 
 Entry = tuple[bytes, Inode]  # key and inode
 
@@ -54,7 +64,7 @@ class View:
     def lookup(self, parent: int, name: bytes) -> Inode:
         """The inode behind a name. NotFound."""
         dentry = self.dentry(parent, name + b"/") or self.dentry(parent, name)
-        if dentry is None:
+        if dentry is None or (self._core.erased and not self._shows(dentry)):
             raise NotFound(f"no entry {name!r} in directory {parent} at {self.sequence}")
         return self.getattr(dentry.ino)
 
@@ -101,12 +111,25 @@ class View:
             assert isinstance(stopped, bytes)
             reached = stopped if reached is None else min(reached, stopped)
         rows: list[Dentry | DentryPast] = [*current, *past]
-        rows = [row for row in rows if row.since <= sequence and row.key]
+        rows = [row for row in rows if max(row.since, row.shown) <= sequence and row.key]
+        if self._core.erased:
+            rows = [row for row in rows if self._shows(row)]
         if past:
             rows.sort(key=lambda row: row.key)
         if reached is not None:
             rows = [row for row in rows if row.key <= reached]
         return rows, reached
+
+    def _shows(self, dentry: Dentry | DentryPast) -> bool:
+        """Whether the path through this entry leads to something that was not erased."""
+        database, sequence = self._database, self.sequence
+        for route in Routes(database).of_directory(dentry.parent, sequence, sequence + 1):
+            begin = max(route.begin, dentry.since)
+            key = route.key + dentry.key
+            erased = erased_entries(database, route.bucket, key, begin, sequence + 1)
+            stretch = Stretch(dentry.ino, begin, FOREVER, dentry.shown)
+            return is_there(database, stretch, erased, sequence)
+        return True
 
     # --- attributes ------------------------------------------------------------------------------
 
@@ -126,19 +149,18 @@ class View:
                 continue
             if inode.sealed == 0:
                 states[ino] = replace(inode, size=0, allocated=0)
-            elif inode.sealed > sequence or ino not in current or self._is_working(ino):
+            elif inode.sealed > sequence or ino not in current or self._is_unsure(ino):
                 unsure.append(ino)
         if unsure:
-            for ino, version in zip(
-                unsure, versions_at(self._database, unsure, sequence), strict=True
-            ):
+            for ino, version in zip(unsure, self.versions(unsure), strict=True):
                 size, allocated = (version.size, version.allocated) if version else (0, 0)
                 states[ino] = replace(states[ino], size=size, allocated=allocated)
         return states
 
-    def _is_working(self, ino: int) -> bool:
-        """Whether the size in the current row may be one that is not sealed."""
-        return self._core.read_only or ino in self._core.open_inodes
+    def _is_unsure(self, ino: int) -> bool:
+        """Whether the size in the current row may be one that is not sealed, or not shown."""
+        core = self._core
+        return core.read_only or core.erased or ino in core.open_inodes
 
     def _states(self, inos: Sequence[int]) -> tuple[dict[int, Inode], set[int]]:
         """The rows that held, and which of them hold now."""
@@ -154,25 +176,32 @@ class View:
                 missing.append(ino)
         holding = set(states)
         if missing:
+            # An id tells the change that its inode was born in.
+            missing = [ino for ino in missing if ino // limits.IDS_PER_CHANGE_MAX <= sequence]
+            rows = {row.ino: row for row in current if row is not None and row.nlink > 0}
             pasts = database.nearest(INODE_PAST, [(ino,) for ino in missing], sequence)
-            states |= {
-                past.ino: past.inode
-                for past in pasts
-                if past is not None and past.inode.since <= sequence
-            }
+            for ino, past in zip(missing, pasts, strict=True):
+                if past is not None:
+                    states[ino] = past.inode
+                elif ino in rows:
+                    states[ino] = rows[ino]
         return states, holding
 
     def xattrs(self, ino: int) -> dict[bytes, bytes]:
         """The extended attributes of that moment. NotFound."""
         row = self._database.get(INODE, ino)
-        if row is not None and row.since <= self.sequence and row.nlink > 0:
-            if not row.has_xattrs:
-                return {}
-            return {each.name: each.value for each in self._database.scan(XATTR, (ino,))}
-        (past,) = self._database.nearest(INODE_PAST, [(ino,)], self.sequence)
-        if past is None or past.inode.since > self.sequence:
+        there = row is not None and row.nlink > 0
+        if row is None or not there or row.since > self.sequence:
+            if ino // limits.IDS_PER_CHANGE_MAX > self.sequence:
+                raise NotFound(f"inode {ino} did not exist at {self.sequence}")
+            (past,) = self._database.nearest(INODE_PAST, [(ino,)], self.sequence)
+            if past is not None:
+                return dict(past.xattrs)
+        if row is None or not there:
             raise NotFound(f"inode {ino} did not exist at {self.sequence}")
-        return dict(past.xattrs)
+        if not row.has_xattrs:
+            return {}
+        return {each.name: each.value for each in self._database.scan(XATTR, (ino,))}
 
     def getxattr(self, ino: int, name: bytes) -> bytes:
         """One of them. NoAttribute."""
@@ -187,48 +216,55 @@ class View:
         """Sealed bytes of that moment. DataLost."""
         return await self.file(ino).read(offset, size)
 
+    def versions(self, inos: Sequence[int]) -> list[Version | None]:
+        """Which version each inode shows at this moment: the only place that decides it."""
+        found = versions_at(self._database, inos, self.sequence)
+        if not self._core.erased:
+            return found
+        return [None if version is None else self._shown_version(version.ino) for version in found]
+
+    def _shown_version(self, ino: int) -> Version | None:
+        """The newest version that any name of the inode shows: hard links are one file, also where
+        the entry of one of them was erased."""
+        database, sequence = self._database, self.sequence
+        routes = Routes(database)
+        found: Version | None = None
+        for name in names_of(database, ino):
+            for route in routes.of(name, sequence, sequence + 1):
+                erased = erased_entries(database, route.bucket, route.key, route.begin, route.until)
+                stretch = Stretch(ino, route.begin, route.until, name.shown)
+                entry = entry_at(database, stretch, erased, sequence)
+                if entry is not None and (found is None or entry.version.sealed > found.sealed):
+                    found = entry.version
+        return found
+
     def file(self, ino: int) -> "PastFile":
         """The bytes that a regular file had. NotFound, IsADirectory."""
         if stat.S_ISDIR(self.getattr(ino).mode):
             raise IsADirectory(f"inode {ino} is a directory")
         self._core.expose(ino)
-        (version,) = versions_at(self._database, [ino], self.sequence)
+        (version,) = self.versions([ino])
         return PastFile(self._core, self._reader, version)
 
 
 class PastFile:
     """The bytes of one version, read as those of an open file are: `handle` is one that only
-    `Reader` may have, of an open inode that nobody else knows and that never changes."""
+    `Reader` may have, of an open inode that nobody else knows and that never changes. When the
+    version is erased meanwhile, reading fails sooner or later, with StaleInode."""
 
     def __init__(self, core: Core, reader: Reader, version: Version | None) -> None:
         self._reader = reader
         self.size = version.size if version else 0
         ino = version.ino if version else 0
         opened = OpenInode(ino, 0, 0, self.size, core.clock.monotonic())
-        opened.past = (version.content, version.content_at) if version else (0, 0)
+        opened.past = version
         self.handle = Handle(opened, 0)
 
     async def read(self, offset: int, size: int) -> Buffer:
-        """At most `size` bytes at `offset`, fewer only at the end. DataLost."""
+        """At most `size` bytes at `offset`, fewer only at the end. DataLost, StaleInode."""
         return await self._reader.read(self.handle, offset, size)
 
 
-def dentry_at(database: Database, parent: int, key: bytes, sequence: int) -> Dentry | None:
-    """The entry that held at `sequence`."""
-    row = database.get(DENTRY, parent, key)
-    if row is not None and row.since <= sequence:
-        return row
-    for past in database.scan(DENTRY_PAST, (parent, key), lower=sequence + 1, limit=1):
-        if past.since <= sequence:
-            return Dentry(parent, key, past.ino, past.since, 0, past.entry, past.null)
-    return None
-
-
-def version_at(database: Database, ino: int, sequence: int) -> Version | None:
-    """The newest version sealed at or before `sequence`."""
-    return versions_at(database, [ino], sequence)[0]
-
-
 def versions_at(database: Database, inos: Sequence[int], sequence: int) -> list[Version | None]:
-    """Which version each inode shows at `sequence`: the only place that decides it."""
+    """The newest version of each inode sealed at or before `sequence`."""
     return database.nearest(VERSION, [(ino,) for ino in inos], sequence, newest=True)

@@ -16,6 +16,7 @@ from objfs.volume.background import Background
 from objfs.volume.buckets import Buckets
 from objfs.volume.core import Core
 from objfs.volume.damage import remembered
+from objfs.volume.erasing import Erasing
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
@@ -50,6 +51,7 @@ class Volume:
         self._attributes = attributes = Attributes(core, writeback)
         self._history = history = History(core, reader)
         self._buckets = buckets = Buckets(core, history)
+        self._erasing = erasing = Erasing(core, history)
         self._background = background = Background(core, writeback, attributes)
         # Names
         self.lookup = names.lookup
@@ -95,6 +97,8 @@ class Volume:
         self.restore = Restore(core, history, writeback).restore
         self.retention = RetentionRules(core)
         self.snapshots = Snapshots(core, writeback, attributes)
+        self.erase = erasing.erase
+        self.sweep = erasing.sweep
         # Background
         self.run = background.run
         self.commit = background.commit

@@ -39,6 +39,7 @@ def test_ids_are_fixed() -> None:
         "unsealed": 17,
         "purge": 18,
         "retention": 19,
+        "sweep": 20,
     }
     assert all(TABLE_BY_ID[table.id] is table for table in TABLES)
 

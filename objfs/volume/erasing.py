@@ -1,0 +1,223 @@
+"""Erasing: the one verb that makes history go, for `forget`, retention and whoever comes later.
+
+What always holds:
+
+- What is asked for is first *hidden*, by a row in `erased`, and then purged as far as no other key
+  shows it (`objfs/volume/purging.py`); what only its extents hold is swept away after that
+  (`objfs/volume/sweeping.py`). Each step is a change of its own or part of one. A crash in between
+  leaves hidden entries hidden; `resume` goes on with them.
+- What a snapshot pins is never hidden, and neither is the current version of a file that is there:
+  delete the file first. A deletion is no entry of its own: it goes with the last thing before it.
+- What is open is not touched: the working state of a file, and the bytes of one without a name,
+  stay until it is closed. Whoever reads a version that is erased meanwhile gets an error.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import trio
+
+from objfs.meta.database import Change
+from objfs.meta.rows import Bucket, Erased, Version
+from objfs.meta.tables import ERASED, VERSION
+from objfs.volume.content import Source
+from objfs.volume.core import Core
+from objfs.volume.history import History
+from objfs.volume.purging import Settling
+from objfs.volume.routes import Name, Routes
+from objfs.volume.showing import (
+    FOREVER,
+    Stretch,
+    entry_at,
+    erased_entries,
+    is_there,
+    stretches_of,
+)
+from objfs.volume.sweeping import Sweeping
+
+_MARKS_PER_CHANGE = 24  # entries hidden by one change: purging each takes some eight rows
+
+
+class ErasedReport(NamedTuple):
+    """What went, or would go."""
+
+    entries: int = 0  # of keys
+    bytes: int = 0  # sizes of the versions that no key shows any more
+    versions: int = 0  # how many those are
+    pinned: int = 0  # entries that stay because a snapshot shows them
+    current: int = 0  # entries that stay because they are the current state of a file
+
+    def __add__(self, other: object) -> "ErasedReport":
+        assert isinstance(other, ErasedReport)
+        return ErasedReport(*(one + two for one, two in zip(self, other, strict=True)))
+
+
+class _Entry(NamedTuple):
+    """One entry of a key; the version is None for a name without one."""
+
+    stretch: Stretch
+    sequence: int
+    version: Version | None
+    until: int  # where the next entry begins
+
+
+class _DryRun(Exception):
+    """Ends a change that must not happen."""
+
+
+class Erasing:
+    """The verbs that make history go."""
+
+    def __init__(self, core: Core, history: History) -> None:
+        self._core = core
+        self._history = history
+        self._sweeping = Sweeping(core)
+        self.sweep = self._sweeping.sweep_all
+
+    async def erase(
+        self, bucket: str, key: bytes, sequences: Iterable[int], *, dry: bool = False
+    ) -> ErasedReport:
+        """Erase entries of a key, named by their sequences. Those that a snapshot pins, the current
+        version of a file and what is no entry are left; the report counts them. `dry`: the same
+        report, and nothing changes. What it frees, `sweep` takes away. NotFound for the bucket."""
+        row = self._history.bucket(bucket)
+        report = ErasedReport()
+        todo = sorted(set(sequences))
+        while todo:
+            part, todo = todo[:_MARKS_PER_CHANGE], todo[_MARKS_PER_CHANGE:]
+            report += await self._erase_part(row, key, part, dry)
+            await trio.lowlevel.checkpoint()
+        return report
+
+    async def _erase_part(
+        self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool
+    ) -> ErasedReport:
+        work = _Work(self._core, bucket, key)
+        if dry:
+            work.take_back(sequences)
+            return work.report
+        self._core.freeing(lambda: work.mark(sequences))
+        while work.unsettled:
+            await trio.lowlevel.checkpoint()
+            self._core.freeing(work.go_on)
+        self._core.erased = bool(self._core.database.scan(ERASED, limit=1))
+        return work.report
+
+
+class _Work:
+    """The erasing of a few entries of one key."""
+
+    def __init__(self, core: Core, bucket: Bucket, key: bytes) -> None:
+        self._core = core
+        self._bucket = bucket
+        self._key = key
+        self.report = ErasedReport()
+        self.unsettled: dict[int, list[Version]] = {}  # by inode
+        self.left: list[Name] = []  # names that went
+
+    def mark(self, sequences: list[int]) -> None:
+        """Hide entries, and settle as much as fits the change."""
+        self._do(lambda change: self._mark(change, sequences))
+
+    def go_on(self) -> None:
+        """Settle more, in a change of its own."""
+        self._do(lambda change: None)
+
+    def _do(self, hide: Callable[[Change], None]) -> None:
+        """One change. If it fails, nothing has happened."""
+        before = self.report, dict(self.unsettled), list(self.left)
+        try:
+            with self._core.change() as change:
+                hide(change)
+                self._settle(change)
+        except BaseException:
+            self.report, self.unsettled, self.left = before
+            raise
+
+    def take_back(self, sequences: list[int]) -> None:
+        """What `mark` would do; the change is dropped."""
+        erased = self._core.erased
+        try:
+            with self._core.database.change() as change:
+                self._mark(change, sequences)
+                self._settle(change)
+                raise _DryRun
+        except _DryRun:
+            self._core.erased = erased
+
+    def _mark(self, change: Change, sequences: list[int]) -> None:
+        database = self._core.database
+        found = [
+            entry
+            for sequence in sequences
+            if (entry := find_entry(database, self._bucket, self._key, sequence)) is not None
+        ]
+        for entry in found:
+            if is_current(database, entry):
+                self.report = self.report._replace(current=self.report.current + 1)
+            elif self._core.pins.holds(self._bucket.id, self._key, entry.sequence, entry.until):
+                self.report = self.report._replace(pinned=self.report.pinned + 1)
+            else:
+                self._hide(change, entry)
+
+    def _hide(self, change: Change, entry: _Entry) -> None:
+        change.put(Erased(self._bucket.id, self._key, entry.sequence, change.sequence))
+        self._core.erased = True
+        ino = entry.stretch.ino
+        self._core.expose(ino)
+        versions = self.unsettled.setdefault(ino, [])
+        if entry.version is not None:
+            versions.append(entry.version)
+        self.report = self.report._replace(entries=self.report.entries + 1)
+
+    def _settle(self, change: Change) -> None:
+        routes = Routes(change)
+        for ino in list(self.unsettled):
+            settled = Settling(self._core, change, routes, ino).settle(self.unsettled[ino])
+            self.left += settled.left
+            self.report = self.report._replace(
+                versions=self.report.versions + settled.versions,
+                bytes=self.report.bytes + settled.bytes,
+            )
+            if not settled.done:
+                return
+            del self.unsettled[ino]
+
+
+def find_entry(source: Source, bucket: Bucket, key: bytes, sequence: int) -> _Entry | None:
+    """The entry of a key with this sequence, if it is shown. A name that leads to what has no
+    versions has one entry, at its begin."""
+    for stretch in stretches_of(source, bucket.root, key, sequence, sequence + 1):
+        erased = erased_entries(source, bucket.id, key, stretch.begin, stretch.until)
+        shown = entry_at(source, stretch, erased, sequence)
+        if shown is not None and shown.sequence == sequence:
+            until = _next_entry(source, stretch, erased, shown.version)
+            return _Entry(stretch, sequence, shown.version, until)
+        if (
+            shown is None
+            and sequence == stretch.begin
+            and is_there(source, stretch, erased, sequence)
+            and not source.scan(
+                VERSION, (stretch.ino,), lower=sequence, upper=stretch.until, limit=1
+            )
+        ):
+            return _Entry(stretch, sequence, None, stretch.until)
+    return None
+
+
+def _next_entry(source: Source, stretch: Stretch, erased: set[int], version: Version) -> int:
+    """Where the entry after this one begins, or the stretch ends."""
+    sealed = version.sealed
+    lower = max(sealed, stretch.begin) + 1
+    while True:
+        rows = source.scan(VERSION, (stretch.ino,), lower=lower, upper=stretch.until, limit=1)
+        if not rows:
+            return stretch.until
+        if rows[0].sealed not in erased and rows[0].sealed >= stretch.shown:
+            return int(rows[0].sealed)
+        lower = rows[0].sealed + 1
+
+
+def is_current(source: Source, entry: _Entry) -> bool:
+    """Whether this is what the path shows now."""
+    return entry.stretch.until == FOREVER and entry.until == FOREVER
