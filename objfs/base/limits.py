@@ -89,6 +89,15 @@ PREFETCH_WINDOW_BYTES = 1 * MIB
 PREFETCH_WINDOWS_MAX = 4  # that one handle asks for at a time
 PREFETCH_BYTES_MAX = 64 * MIB  # of all handles together
 
+# --- Background work ------------------------------------------------------------------------------
+BACKGROUND_BYTES_PER_SECOND = 32 * MIB  # read and written, all jobs together
+BACKGROUND_BURST_SECONDS = 1.0  # of the budget that may be saved up
+BACKGROUND_START_SECONDS = 60.0  # after a mount, before the first round of a job
+BACKGROUND_QUIET_SECONDS = 0.002  # without a request: then the next piece of work may go
+BACKGROUND_YIELD_SECONDS_MAX = 0.02  # but a piece of work does not wait longer than this
+BACKGROUND_LOOK_SECONDS = 1.0  # between a change and the start of what is overdue
+BACKGROUND_SLEEP_SECONDS_MAX = 3600.0
+
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0
 BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change

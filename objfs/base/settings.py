@@ -21,3 +21,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     read_ahead_bytes: int = limits.READ_AHEAD_BYTES_MAX
     reserve_bytes: int = limits.RESERVE_BYTES
     checkpoint_meta_bytes: int = limits.CHECKPOINT_META_BYTES
+    background_bytes_per_second: int = limits.BACKGROUND_BYTES_PER_SECOND  # 0: no limit

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from objfs.base.errors import ObjfsError
+from objfs.cli.background_commands import background
 from objfs.cli.bucket_commands import bucket
 from objfs.cli.checking_commands import scrub
 from objfs.cli.mount_commands import mount, umount
@@ -64,6 +65,7 @@ for command in (
     bucket,
     retention,
     scrub,
+    background,
     rebuild,
     inspect,
     bench,

@@ -27,6 +27,7 @@ from objfs.cli.store_directory import StoreDirectory
 from objfs.fuse.mount import MountOptions, serve
 from objfs.maint import commands
 from objfs.maint.control import ControlServer
+from objfs.maint.jobs import scheduler_of
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ async def _serve(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> 
         try:
             async with trio.open_nursery() as background:
                 await background.start(volume.run)
+                await background.start(scheduler_of(volume).run)
                 await _mount(plan, volume, ready)
                 owner.closing = True
                 background.cancel_scope.cancel()

@@ -156,7 +156,7 @@ def broken_setting(settings: Settings) -> str | None:
         if getattr(settings, name) <= 0:
             return f"{name} must be more than 0"
     for name in Settings.__struct_fields__:
-        if name.endswith("_bytes") and getattr(settings, name) < 0:
+        if name.endswith(("_bytes", "_per_second")) and getattr(settings, name) < 0:
             return f"{name} must not be negative"
     return None
 

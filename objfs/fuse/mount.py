@@ -109,7 +109,8 @@ class _Session:
     def open(self, options: MountOptions) -> None:
         """Mount. MountError with what libfuse said."""
         threads = self._volume.core.threads
-        install(self._clock, lambda: getattr(threads, "in_flight", 0) > 0)
+        waiter = install(self._clock, lambda: getattr(threads, "in_flight", 0) > 0)
+        self._volume.core.request_at = lambda: waiter.lowlevel.request_at
         binding = Binding(self._operations, self._connected)
         _init(binding, self._point, _words(options))
         mounted = mount_point.mounted_at(self._point)

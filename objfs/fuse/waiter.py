@@ -144,7 +144,7 @@ class _LowLevel:
         self._now = clock.monotonic
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._yielded_at = 0.0  # when the other tasks of the loop ran last
-        self._request_at = 0.0  # when the last request came
+        self.request_at = 0.0  # when the last request came
 
     async def wait_readable(self, fd: int) -> None:
         """Return when a request seems to be there. Not always a checkpoint."""
@@ -156,13 +156,13 @@ class _LowLevel:
             now = self._yielded_at = self._now()
         if poll(0):
             self.at_once += 1
-            self._request_at = now
-        elif now - self._request_at < RECENT_SECONDS and not self._at_work() and self._spin(now):
+            self.request_at = now
+        elif now - self.request_at < RECENT_SECONDS and not self._at_work() and self._spin(now):
             self.spun += 1
         else:
             self.parked += 1
             await trio.lowlevel.wait_readable(fd)
-            self._yielded_at = self._request_at = self._now()
+            self._yielded_at = self.request_at = self._now()
 
     def _spin(self, now: float) -> bool:
         """Poll until a request comes, but not for long."""
@@ -172,7 +172,7 @@ class _LowLevel:
         while now < end:
             now = self._now()
             if poll(0):
-                self._request_at = now
+                self.request_at = now
                 return True
         return False
 

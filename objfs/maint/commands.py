@@ -13,8 +13,14 @@ from typing import Any
 from objfs.base.errors import InvalidRequest
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
 from objfs.maint import retention_commands
+from objfs.maint.background_commands import (
+    background_pause,
+    background_resume,
+    background_status,
+)
 from objfs.maint.checking_commands import scrub
 from objfs.maint.forms import time_text
+from objfs.maint.jobs import scheduler_of
 from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
@@ -26,6 +32,7 @@ from objfs.volume.volume import Volume
 
 async def status(volume: Volume) -> dict[str, object]:
     """How the store is: what `Volume.status` says."""
+    scheduler_of(volume)
     return volume.status()
 
 
@@ -172,6 +179,9 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         status,
         sync,
         recount,
+        background_status,
+        background_pause,
+        background_resume,
         bucket_list,
         bucket_create,
         bucket_set,

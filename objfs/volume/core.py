@@ -71,6 +71,9 @@ class Core:
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
         self.spawn: Callable[..., None] | None = None  # set while background tasks run
+        self.request_at: Callable[[], float] = lambda: (
+            -1e9
+        )  # when a door was last asked for anything
         self.invalidate: Callable[[int, bytes | None], None] = lambda ino, name: None
         self.quotas = {
             bucket.id: bucket.quota_bytes for bucket in database.scan(BUCKET) if bucket.quota_bytes

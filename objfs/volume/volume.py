@@ -5,6 +5,7 @@ further step. Everything is used on one trio loop. Errors are those of `objfs.ba
 """
 
 import os
+from typing import Protocol
 
 import trio
 
@@ -40,11 +41,19 @@ __all__ = [
 ]
 
 
+class Jobs(Protocol):
+    """The background work of the layers above."""
+
+    def status(self) -> dict[str, object]:
+        """How it stands."""
+
+
 class Volume:
     """A versioned store of files. Made by `objfs.volume.opening.open_volume`."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self.jobs: Jobs | None = None
         self._writeback = writeback = Writeback(core)
         self._reader = reader = Reader(core)
         self._names = names = Namespace(core, writeback)
@@ -181,6 +190,7 @@ class Volume:
             "missing_metas": database.caught_up.missing if database.caught_up else 0,
             "index": database.caught_up.outcome if database.caught_up else "current",
             "checkpoint_error": self._background.checkpoint_error,
+            "background": self.jobs.status() if self.jobs is not None else None,
             "reserve_bytes": core.reserve.bytes_held() if core.reserve else 0,
             "buckets": {
                 bucket.name: {

@@ -167,7 +167,7 @@ async def test_it_parks_when_nothing_comes(pipe: tuple[int, int]) -> None:
 async def test_it_spins_only_after_recent_traffic(pipe: tuple[int, int]) -> None:
     clock = SteppingClock()
     waiter, (reader, writer) = Waiter(clock), pipe
-    waiter.lowlevel._request_at = clock.now  # a request came just now
+    waiter.lowlevel.request_at = clock.now  # a request came just now
     looks = 0
 
     def poll(timeout: int) -> list[tuple[int, int]]:

@@ -1,0 +1,1 @@
+"""Background work and commands, below the command line."""

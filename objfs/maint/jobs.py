@@ -1,0 +1,18 @@
+"""Which background jobs a volume has. A part that has one adds a function to `JOBS`."""
+
+from collections.abc import Callable
+
+from objfs.maint.scheduler import Job, Scheduler
+from objfs.volume.volume import Volume
+
+JOBS: tuple[Callable[[Volume], Job], ...] = ()
+
+
+def scheduler_of(volume: Volume) -> Scheduler:
+    """The scheduler of a volume, made when it is first asked for."""
+    if isinstance(volume.jobs, Scheduler):
+        return volume.jobs
+    volume.jobs = scheduler = Scheduler(volume.core)
+    for make in JOBS:
+        scheduler.add(make(volume))
+    return scheduler
