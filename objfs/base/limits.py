@@ -83,6 +83,7 @@ INDEX_ROOM_BYTES = 16 * MIB  # what one commit of the index may write
 LATE_CTIMES_MAX = 10_000
 DAY_NS = 86_400_000_000_000
 PASSING_NS = 3_600_000_000_000  # how long a name may be used in passing (design 5)
+RETENTION_NOTE_SECONDS = 5.0  # between two notes of how far a pass is
 RETENTION_COUNT_MAX = 1_000_000
 RETENTION_SECONDS_MAX = 200 * 366 * 86_400
 PREFETCH_WINDOW_BYTES = 1 * MIB

@@ -10,7 +10,7 @@ import click
 from objfs.base.limits import RETENTION_COUNT_MAX, RETENTION_SECONDS_MAX
 from objfs.cli import mountinfo
 from objfs.cli.access import run_command
-from objfs.cli.output import json_option, print_json, print_table
+from objfs.cli.output import json_option, print_json, print_table, size_text
 from objfs.cli.store_directory import StoreDirectory, is_store, read_store
 from objfs.cli.targets import (
     is_object_name,
@@ -135,6 +135,30 @@ def show(store: str, as_json: bool) -> None:
             for each in answer["retention"]
         ),
     )
+
+
+@retention.command("apply")
+@click.argument("store")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@json_option
+def apply(store: str, dry_run: bool, as_json: bool) -> None:
+    """Erase what the rules of STORE do not keep, now.
+
+    A mounted store does it by itself, from time to time. What is erased is gone for good; its bytes
+    return to the disk when the store is compacted.
+    """
+    answer = run_command(store_of(store), "retention_apply", dry_run=dry_run)
+    if as_json:
+        print_json(answer)
+        return
+    verb = "would go" if dry_run else "went"
+    click.echo(
+        f"{answer['entries']} entries of {answer['paths']} paths {verb}: "
+        f"{answer['versions']} versions of {size_text(answer['bytes'])} in all"
+    )
+    if answer["pinned"]:
+        names = ", ".join(f"{name} ({count})" for name, count in answer["snapshots"].items())
+        click.echo(f"{answer['pinned']} more are kept by snapshots only: {names}")
 
 
 def _rules_text(rules: dict[str, Any]) -> str:

@@ -192,6 +192,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         retention_commands.retention_set,
         retention_commands.retention_remove,
         retention_commands.retention_show,
+        retention_commands.retention_apply,
         snapshot_create,
         snapshot_list,
         snapshot_delete,

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from objfs.base.errors import InvalidRequest
+from objfs.maint.retention import RetentionPass
 from objfs.meta.rows import Retention
 from objfs.volume.retention import COUNTS
 from objfs.volume.volume import Volume
@@ -45,3 +46,9 @@ async def retention_show(volume: Volume) -> dict[str, object]:
         for bucket, row in volume.retention.rules()
     ]
     return {"retention": found}
+
+
+async def retention_apply(volume: Volume, dry_run: bool = False) -> dict[str, object]:
+    """Erases what no rule keeps; `dry_run` only counts it. Sizes in bytes."""
+    applied = await RetentionPass(volume, dry=dry_run).run()
+    return asdict(applied) | {"dry_run": dry_run}

@@ -20,6 +20,7 @@ from objfs.volume.core import Core
 logger = logging.getLogger(__name__)
 
 SCRUB = "scrub"  # the scrub that is under way
+RETENTION = "retention"  # the pass in the background that is under way
 SCRUB_LAST = "scrub_last"  # how the last one ended
 
 T = TypeVar("T")
