@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from objfs.maint.retention import retention_job
 from objfs.maint.scheduler import Job, Scheduler
 from objfs.volume.volume import Volume
 
-JOBS: tuple[Callable[[Volume], Job], ...] = ()
+JOBS: tuple[Callable[[Volume], Job], ...] = (retention_job,)
 
 
 def scheduler_of(volume: Volume) -> Scheduler:

@@ -10,6 +10,8 @@ What always holds:
   then; the next pass judges it again.
 - Between two pages of reading others run (`objfs/volume/paths_ever.py`). What comes meanwhile is
   young; what was erased meanwhile is passed over by `erase`.
+- In the background, rules count from RETENTION_GRACE_SECONDS after they were given: time to look at
+  a dry run, and to think again.
 - A dry run judges the same entries in the same order, and counts the same.
 """
 
@@ -19,7 +21,13 @@ import msgspec
 import trio
 
 from objfs.base.errors import NotFound
-from objfs.base.limits import RETENTION_NOTE_SECONDS
+from objfs.base.limits import (
+    KIB,
+    RETENTION_GRACE_SECONDS,
+    RETENTION_INTERVAL_SECONDS,
+    RETENTION_NOTE_SECONDS,
+)
+from objfs.maint.scheduler import Budget, Job, Result
 from objfs.meta.rows import Bucket, Retention, Version, counted_bytes
 from objfs.meta.tables import INODE, RETENTION, VERSION
 from objfs.volume import work_rows
@@ -38,6 +46,7 @@ from objfs.volume.showing import FOREVER, erased_entries
 from objfs.volume.volume import Volume
 
 _ERASED_AT_ONCE = 96  # entries given to one call of `erase`
+_BREATHS_PAID = 16  # pieces of work that are paid for together
 
 
 class Applied(msgspec.Struct):
@@ -67,13 +76,16 @@ class RetentionPass:
         volume: Volume,
         *,
         dry: bool = False,
+        grace_seconds: float = 0.0,
         breathe: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
-        """`breathe` is awaited between two pieces of work."""
+        """Rules younger than `grace_seconds` keep everything. `breathe` is awaited between two
+        pieces of work."""
         self._volume = volume
         self._core = volume.core
         self._database = volume.core.database
         self._dry = dry
+        self._grace_ns = int(grace_seconds * 1e9)
         self._breathe = breathe
         self._now_ns = max(self._core.clock.now_ns(), self._database.time_ns)
         self._noted_at = self._core.clock.monotonic()
@@ -103,7 +115,7 @@ class RetentionPass:
             if place is None:
                 continue
             rules = self._volume.retention.of_path(bucket.id, place.key)
-            if rules is not None and not keeps_everything(rules):
+            if rules is not None and self._counts(rules):
                 await self._place(bucket, place, rules)
             cursor.bucket, cursor.after = bucket.id, place.key
             if self._core.clock.monotonic() - self._noted_at >= RETENTION_NOTE_SECONDS:
@@ -112,10 +124,14 @@ class RetentionPass:
     def _is_needless(self, bucket: Bucket, key: bytes) -> bool:
         """Whether everything at and below a directory (b"": the root) is kept."""
         rules = self._volume.retention.of_path(bucket.id, key)
-        if rules is not None and not keeps_everything(rules):
+        if rules is not None and self._counts(rules):
             return False
         below = self._database.scan(RETENTION, (bucket.id,), lower=key, limit=2)
         return not any(row.prefix.startswith(key) and row.prefix != key for row in below)
+
+    def _counts(self, rules: Retention) -> bool:
+        """Whether anything may go by these rules."""
+        return not keeps_everything(rules) and rules.set_ns <= self._now_ns - self._grace_ns
 
     def _note(self, cursor: Cursor | None) -> None:
         self._noted_at = self._core.clock.monotonic()
@@ -244,3 +260,28 @@ class _Hidden:
         """Where the next version of the inode begins."""
         following = self._database.scan(VERSION, (version.ino,), lower=version.sealed + 1, limit=1)
         return following[0].sealed if following else FOREVER
+
+
+def retention_job(volume: Volume) -> Job:
+    """Applies rules in the background."""
+
+    async def run(budget: Budget) -> Result:
+        if not volume.retention.any():
+            return None
+        breaths = 0
+
+        async def breathe() -> None:
+            nonlocal breaths
+            breaths += 1
+            if breaths % _BREATHS_PAID:
+                await trio.lowlevel.checkpoint()
+            else:
+                await budget.spend(_BREATHS_PAID * 4 * KIB)
+
+        database = volume.core.database
+        cursor = work_rows.load_note(database, work_rows.RETENTION, Cursor)
+        walk = RetentionPass(volume, grace_seconds=RETENTION_GRACE_SECONDS, breathe=breathe)
+        applied = await walk.run(cursor)
+        return msgspec.structs.asdict(applied) if applied.entries else None
+
+    return Job("retention", run, RETENTION_INTERVAL_SECONDS)

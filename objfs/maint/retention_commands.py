@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from objfs.base.errors import InvalidRequest
+from objfs.maint.jobs import scheduler_of
 from objfs.maint.retention import RetentionPass
 from objfs.meta.rows import Retention
 from objfs.volume.retention import COUNTS
@@ -50,5 +51,9 @@ async def retention_show(volume: Volume) -> dict[str, object]:
 
 async def retention_apply(volume: Volume, dry_run: bool = False) -> dict[str, object]:
     """Erases what no rule keeps; `dry_run` only counts it. Sizes in bytes."""
-    applied = await RetentionPass(volume, dry=dry_run).run()
-    return asdict(applied) | {"dry_run": dry_run}
+    scheduler, started_ns = scheduler_of(volume), volume.core.clock.now_ns()
+    async with scheduler.by_hand("retention"):
+        applied = asdict(await RetentionPass(volume, dry=dry_run).run())
+        if not dry_run:
+            scheduler.keep("retention", started_ns, applied)
+    return applied | {"dry_run": dry_run}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from objfs.cli.retention_commands import duration_text
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import CommandLine, put, version_ids
 
 
 def rules_of(objfs: CommandLine, store: Path) -> dict[tuple[str | None, str], dict[str, object]]:
@@ -86,3 +86,29 @@ def test_targets_that_are_none(objfs: CommandLine, store: Path, tmp_path: Path) 
     long = "x" * 300
     assert objfs("retention", "set", f"{store}:main/{long}", "--daily", 3).status == 1
     assert os.listdir(store)
+
+
+def test_apply_says_what_would_go_and_then_does_it(objfs: CommandLine, store: Path) -> None:
+    """S10.6"""
+    put(store, b"a", b"one", b"three", b"fifteen")
+    assert objfs("retention", "apply", store).out.startswith("0 entries of 0 paths went")
+    assert objfs("retention", "set", store, "--keep-last", 1).status == 0
+    dry = objfs("retention", "apply", store, "--dry-run", "--json").json
+    assert (dry["entries"], dry["versions"], dry["bytes"]) == (2, 2, 8)
+    assert len(version_ids(objfs, f"{store}:main/a")) == 3
+    assert "would go: 2 versions of 8 bytes" in objfs("retention", "apply", store, "--dry-run").out
+    assert objfs("retention", "apply", store, "--json").json == dry | {"dry_run": False}
+    assert len(version_ids(objfs, f"{store}:main/a")) == 1
+    assert objfs("retention", "apply", store, "--json").json["entries"] == 0
+
+
+def test_apply_says_what_snapshots_keep(objfs: CommandLine, store: Path) -> None:
+    """S10.4"""
+    put(store, b"a", b"one")
+    assert objfs("snapshot", "create", store, "monday").status == 0
+    put(store, b"a", b"two", b"three")
+    assert objfs("retention", "set", f"{store}:main", "--keep-last", 1).status == 0
+    ran = objfs("retention", "apply", store)
+    assert "1 entries of 1 paths went" in ran.out
+    assert "1 more are kept by snapshots only: monday (1)" in ran.out
+    assert len(version_ids(objfs, f"{store}:main/a")) == 2

@@ -3,12 +3,16 @@
 import contextlib
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from objfs.base.errors import NotFound
-from objfs.maint.retention import Applied, Cursor, RetentionPass
+from objfs.maint.jobs import scheduler_of
+from objfs.maint.retention import Applied, Cursor, RetentionPass, retention_job
+from objfs.maint.scheduler import Budget
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Retention
 from objfs.meta.tables import (
@@ -22,7 +26,7 @@ from objfs.meta.tables import (
 )
 from objfs.volume.moments import resolve
 from objfs.volume.work_rows import RETENTION, load_note
-from tests.model.harness import BUCKET, some_survives
+from tests.model.harness import BUCKET, SettableClock, some_survives
 from tests.volume.store import ME, Store
 
 HOUR = 3_600_000  # in ticks of about a millisecond
@@ -314,6 +318,48 @@ async def test_a_long_history_is_judged_in_pages(store: Store) -> None:
     assert (await apply(store)).entries == 230
     assert rows(store, VERSION) == 120
     assert rows(store, EXTENT_PAST) == 0
+
+
+async def test_in_the_background_rules_count_after_an_hour(
+    store: Store, autojump_clock: MockClock
+) -> None:
+    """S10.7: there is time to think again; then they are applied without a command."""
+    made = await days(store, "f", 5)
+    await store.volume.sync()
+    store.crash(None)
+    store.clock = TrioTime(store.clock)  # type: ignore[assignment]
+    store.open()
+    give(store, keep_last=2)
+    scheduler = scheduler_of(store.volume)
+    with trio.move_on_after(3000):
+        await scheduler.run()
+    assert await store.history("f") == made
+    with trio.move_on_after(7 * 3600):
+        await scheduler.run()
+    assert await store.history("f") == made[:2]
+    (form,) = (each for each in scheduler.status()["jobs"] if each["name"] == "retention")  # type: ignore[attr-defined]
+    assert form["last"]["result"]["entries"] == 3
+
+
+class TrioTime:
+    """The clock of the running loop, from where another one stands."""
+
+    def __init__(self, clock: SettableClock) -> None:
+        self._ns = clock.now_ns() - int(trio.current_time() * 1e9)
+
+    def now_ns(self) -> int:
+        return self._ns + int(trio.current_time() * 1e9)
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+
+async def test_without_rules_the_background_writes_nothing(store: Store) -> None:
+    await days(store, "f", 2)
+    before = store.volume.core.database.sequence
+    job = retention_job(store.volume)
+    assert await job.run(cast(Budget, None)) is None
+    assert store.volume.core.database.sequence == before
 
 
 @pytest.mark.slow
