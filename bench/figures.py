@@ -15,14 +15,18 @@ OBJFS = "objfs"
 
 @dataclass(frozen=True)
 class Floor:
-    """What a figure of objfs must reach: a share of another column's, or a most in its unit."""
+    """What a figure of objfs must reach: a share of another column's, or a least or a most in its
+    own unit."""
 
     against: str | None = None
     share: float = 0.0
     most: float = 0.0
+    least: float = 0.0
 
     def says(self) -> str:
         """The floor in a few words, for the table."""
+        if self.least:
+            return f">= {self.least:g}"
         if self.against is None:
             return f"< {self.most:g}"
         return f">= {self.share:g} {self.against}"
@@ -68,7 +72,9 @@ class Result:
             return None
         if floor.against is None:
             median = self.median(OBJFS)
-            return None if median is None else median < floor.most
+            if median is None:
+                return None
+            return median >= floor.least if floor.least else median < floor.most
         ratio = self.ratio(floor.against)
         return None if ratio is None else ratio >= floor.share
 

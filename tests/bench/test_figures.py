@@ -61,3 +61,12 @@ def test_a_share_is_a_least(rate: float, passed: bool) -> None:
 def test_a_limit_is_a_most(value: float, passed: bool) -> None:
     figure = Figure("p99", "ms", lower_is_better=True, floor=Floor(most=10))
     assert result(figure, objfs=[value]).passed() is passed
+
+
+def test_a_least_is_reached_or_missed() -> None:
+    floor = Floor(least=0.95)
+    figure = Figure("", "share", floor=floor)
+    assert floor.says() == ">= 0.95"
+    assert result(figure, objfs=[0.95]).passed() is True
+    assert result(figure, objfs=[0.9]).passed() is False
+    assert result(figure).passed() is None
