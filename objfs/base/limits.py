@@ -104,10 +104,14 @@ BACKGROUND_SLEEP_SECONDS_MAX = 3600.0
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0
 BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change
+INTERPRETER_SWITCH_SECONDS = 200e-6  # how long a thread may keep the loop from the interpreter
 MOUNT_NICENESS = -5  # a drive answers before the programs that wait for it
 KERNEL_READ_AHEAD_BYTES = 4 * MIB
-KERNEL_DIRTY_BYTES = 8 * MIB  # unwritten pages of a mount: a small file's wait behind these
-KERNEL_BACKGROUND_MAX = 4  # write-back requests that the kernel queues before a stat's: 1 MiB each
+KERNEL_DIRTY_BYTES = 16 * MIB  # unwritten pages of a mount: a small file's wait behind these
+KERNEL_BACKGROUND_MAX = 32  # write-back requests that the kernel hands over at a time, 1 MiB each
+REQUESTS_WAITING_MAX = 24  # large requests read from the kernel while small ones are served
+REQUESTS_PASSED_OVER_MAX = 16  # small requests in a row that go before a large one
+LARGE_REQUEST_BYTES = 64 * KIB
 HEAP_BUFFER_BYTES_MAX = 32 * MIB  # buffers up to this come from the heap (glibc's own limit)
 HEAP_KEPT_BYTES = 192 * MIB  # freed memory that is not given back to the system at once
 FUSE_WORKERS_MAX = 64  # requests in progress at a time

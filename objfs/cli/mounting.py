@@ -8,6 +8,7 @@ itself, started in this order and ended in the reverse one.
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import trio
 
 from objfs.base.errors import Busy, ObjfsError
-from objfs.base.limits import MOUNT_NICENESS
+from objfs.base.limits import INTERPRETER_SWITCH_SECONDS, MOUNT_NICENESS
 from objfs.base.system import TrioThreads
 from objfs.cli.access import run
 from objfs.cli.clock import command_clock
@@ -45,6 +46,7 @@ class MountPlan(NamedTuple):
 def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
     """Serve until it is unmounted. `ready` is called when the mount is usable. StoreError and
     NotFound before that; afterwards what kept the volume from closing well."""
+    sys.setswitchinterval(INTERPRETER_SWITCH_SECONDS)
     with contextlib.suppress(PermissionError):  # an ordinary user's drive waits its turn
         os.setpriority(os.PRIO_PROCESS, 0, MOUNT_NICENESS)
     with take_lock(plan.directory):

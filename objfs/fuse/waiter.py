@@ -41,6 +41,7 @@ import trio
 
 from objfs.base.limits import RECENT_SECONDS, SPIN_SECONDS_MAX, WORK_SECONDS_MAX
 from objfs.base.ports import Clock
+from objfs.fuse import SHIM
 
 # EAGAIN: the request was withdrawn. ENOENT, ECONNABORTED: the connection ended while libfuse
 # spliced the request; the next read says so in the way that ends the loop in good order.
@@ -135,8 +136,11 @@ class _Workers:
 class _LowLevel:
     """The names of `trio.lowlevel` that pyfuse3 uses."""
 
-    def __init__(self, clock: Clock, at_work: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, at_work: Callable[[], bool], waiting: Callable[[], int]
+    ) -> None:
         self._at_work = at_work
+        self._waiting = waiting
         self.current_task = trio.lowlevel.current_task
         self.current_trio_token = trio.lowlevel.current_trio_token
         self.notify_closing = trio.lowlevel.notify_closing
@@ -154,7 +158,7 @@ class _LowLevel:
             self.yielded += 1
             await trio.lowlevel.checkpoint()
             now = self._yielded_at = self._now()
-        if poll(0):
+        if self._waiting() or poll(0):
             self.at_once += 1
             self.request_at = now
         elif now - self.request_at < RECENT_SECONDS and not self._at_work() and self._spin(now):
@@ -190,8 +194,13 @@ class Waiter:
     Lock = Turn
     ClosedResourceError = trio.ClosedResourceError
 
-    def __init__(self, clock: Clock, at_work: Callable[[], bool] = lambda: False) -> None:
-        self.lowlevel = _LowLevel(clock, at_work)
+    def __init__(
+        self,
+        clock: Clock,
+        at_work: Callable[[], bool] = lambda: False,
+        waiting: Callable[[], int] = lambda: 0,  # requests read from the device already
+    ) -> None:
+        self.lowlevel = _LowLevel(clock, at_work, waiting)
         self._workers: _Workers | None = None
 
     def open_nursery(self) -> _Workers:
@@ -211,9 +220,12 @@ class Waiter:
         )
 
 
-def install(clock: Clock, at_work: Callable[[], bool] = lambda: False) -> Waiter:
+def install(
+    clock: Clock,
+    at_work: Callable[[], bool] = lambda: False,
+) -> Waiter:
     """Make pyfuse3 wait our way; before `pyfuse3.main` runs. While `at_work()`, threads need the
     interpreter, and nothing spins."""
-    waiter = Waiter(clock, at_work)
+    waiter = Waiter(clock, at_work, SHIM.waiting)
     pyfuse3.trio = waiter  # type: ignore[attr-defined]
     return waiter

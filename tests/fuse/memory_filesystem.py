@@ -4,8 +4,9 @@
 
 One directory of files. With `slow`, an open holds the loop up for some milliseconds. With `lying`,
 the waiter believes now and then that a request is there when there is none, as it does when a
-client is killed at the wrong moment. Prints "ready", and at the end the waiter's statistics, as
-JSON. To keep the shim out, load pyfuse3 first.
+client is killed at the wrong moment. Prints "ready", and at the end, as JSON, the waiter's
+statistics with the names that were looked up and the offsets that were written, in order. To keep
+the shim out, load pyfuse3 first.
 """
 
 import errno
@@ -36,6 +37,7 @@ class MemoryFilesystem(pyfuse3.Operations):
         self._slow = slow
         self._inodes: dict[bytes, int] = {}
         self._data: dict[int, bytearray] = {}
+        self.served: list[str | int] = []
 
     def _attributes(self, inode: int) -> EntryAttributes:
         entry = EntryAttributes()
@@ -46,6 +48,7 @@ class MemoryFilesystem(pyfuse3.Operations):
         return entry
 
     async def lookup(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        self.served.append(name.decode())
         if name not in self._inodes:
             raise FUSEError(errno.ENOENT)
         return self._attributes(self._inodes[name])
@@ -70,6 +73,7 @@ class MemoryFilesystem(pyfuse3.Operations):
         return bytes(self._data[fh][off : off + size])
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
+        self.served.append(off)
         self._data[fh][off : off + len(buf)] = buf
         return len(buf)
 
@@ -98,7 +102,8 @@ async def run(mountpoint: str, words: list[str]) -> None:
     waiter = install(SystemClock())
     if "lying" in words:
         lie(waiter)
-    pyfuse3.init(MemoryFilesystem("slow" in words), mountpoint, {"fsname=memory"})
+    filesystem = MemoryFilesystem("slow" in words)
+    pyfuse3.init(filesystem, mountpoint, {"fsname=memory"})
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pyfuse3.main, FUSE_WORKERS_IDLE_MAX, FUSE_WORKERS_MAX)
@@ -106,7 +111,8 @@ async def run(mountpoint: str, words: list[str]) -> None:
             print("ready", flush=True)
     finally:
         pyfuse3.close(unmount=False)
-    print(json.dumps(waiter.statistics()._asdict()), flush=True)
+    statistics = waiter.statistics()._asdict() | {"served": filesystem.served}
+    print(json.dumps(statistics), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ import trio
 import trio.testing
 
 from objfs.base.errors import InvalidRequest
-from objfs.base.limits import SPIN_SECONDS_MAX, WORK_SECONDS_MAX
+from objfs.base.limits import KIB, SPIN_SECONDS_MAX, WORK_SECONDS_MAX
 from objfs.base.system import SystemClock
 from objfs.fuse.waiter import Turn, Waiter
 from tests.fuse.conftest import Serve, fuse_needed
 
+QUEUED_SECONDS = 0.3  # for threads to begin a call that waits
 SHIM = pytest.mark.parametrize("words", [(), ("no-shim",)], ids=["shim", "no-shim"])
 
 
@@ -299,3 +302,34 @@ async def test_an_idle_mount_uses_no_processor(serve_nothing: Serve) -> None:
     await trio.sleep(1.5)  # real time: what is measured is another process
     assert server.cpu_seconds() - before <= 0.02
     os.stat(server.mountpoint / "file")
+
+
+@fuse_needed
+def test_a_small_request_goes_before_large_ones_that_wait(serve_nothing: Serve) -> None:
+    server = serve_nothing()
+    paths = [server.mountpoint / f"large-{number}" for number in range(8)]
+    for path in paths:
+        path.write_bytes(b"")
+    chunk = bytes(512 * KIB)
+    descriptors = [os.open(path, os.O_WRONLY) for path in paths]  # direct_io: a write is a request
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(len(paths) + 1) as threads:
+            writes = [
+                threads.submit(os.pwrite, descriptor, chunk, offset)
+                for offset, descriptor in enumerate(descriptors)
+            ]
+            time.sleep(QUEUED_SECONDS)
+            found = threads.submit(os.path.exists, server.mountpoint / "small")
+            time.sleep(QUEUED_SECONDS)
+            server.process.send_signal(signal.SIGCONT)
+            assert [write.result() for write in writes] == [len(chunk)] * len(paths)
+            assert not found.result()
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        for descriptor in descriptors:
+            os.close(descriptor)
+    served = json.loads(server.unmount()[0])["served"]
+    written = [each for each in served if isinstance(each, int)]
+    assert sorted(written) == list(range(len(paths)))
+    assert served.index("small") < served.index(written[2])
