@@ -105,6 +105,7 @@ BACKGROUND_SLEEP_SECONDS_MAX = 3600.0
 KERNEL_CACHE_SECONDS = 86_400.0
 BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change
 INTERPRETER_SWITCH_SECONDS = 200e-6  # how long a thread may keep the loop from the interpreter
+CHANGING_VIEW_SECONDS = 1.0  # and what a name of the past leads to that means something else later
 MOUNT_NICENESS = -5  # a drive answers before the programs that wait for it
 KERNEL_READ_AHEAD_BYTES = 4 * MIB
 KERNEL_DIRTY_BYTES = 16 * MIB  # unwritten pages of a mount: a small file's wait behind these

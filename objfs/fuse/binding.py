@@ -16,6 +16,7 @@ add a coroutine to each request.
 import errno
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pyfuse3
 from pyfuse3 import (
@@ -37,6 +38,7 @@ from objfs.base.limits import (
 from objfs.base.types import AttributeChange, Caller
 from objfs.fuse.errors import errno_of, is_expected
 from objfs.fuse.operations import ROOT_ID, Operations
+from objfs.fuse.views import VIEW_BIT, Shown
 from objfs.volume.dirty import Buffer
 from objfs.volume.volume import Inode
 
@@ -76,6 +78,8 @@ class Binding(pyfuse3.Operations):
         self._bucket = _attributes(BUCKET_LIST_CACHE_SECONDS)
         self._missing_bucket = _attributes(BUCKET_LIST_CACHE_SECONDS)
         self._opened = FileInfo(keep_cache=True)
+        self._view = _attributes(KERNEL_CACHE_SECONDS)
+        self._made_at_open = FileInfo(direct_io=True)
 
     def init(self) -> None:
         self._connected()
@@ -96,6 +100,10 @@ class Binding(pyfuse3.Operations):
         entry.st_ctime_ns = inode.ctime_ns
         return entry
 
+    def _pack_view(self, shown: Shown) -> EntryAttributes:
+        self._view.attr_timeout = self._view.entry_timeout = shown.seconds
+        return self._pack(shown.inode, self._view)
+
     def _failed(self, call: str, error: Exception, of: int) -> FUSEError:
         """What the kernel is told of an error; what is nobody's fault but ours is logged."""
         number = errno_of(error)
@@ -109,6 +117,8 @@ class Binding(pyfuse3.Operations):
 
     async def lookup(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
+            if parent & VIEW_BIT:
+                return self._pack_view(self._do.lookup_past(parent, name, _caller(ctx)))
             inode = self._do.lookup(parent, name)
             if parent == ROOT_ID and self._all_buckets:
                 return self._pack(inode, self._bucket) if inode else self._missing_bucket
@@ -116,11 +126,17 @@ class Binding(pyfuse3.Operations):
         except Exception as error:
             raise self._failed("lookup", error, parent) from error
 
-    def forget(self, inodes: object) -> None:  # type: ignore[override]
+    def forget(self, inodes: Sequence[tuple[int, int]]) -> None:  # type: ignore[override]
         """Not a coroutine: pyfuse3 has nothing to wait for then."""
+        try:
+            self._do.forget(inodes)
+        except Exception:  # any would end the mount
+            logger.exception("forget failed unexpectedly")
 
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         try:
+            if inode & VIEW_BIT:
+                return self._pack_view(self._do.views.getattr(inode))
             entry = self._bucket if self._all_buckets and inode == ROOT_ID else None
             return self._pack(self._do.getattr(inode), entry)
         except Exception as error:
@@ -233,13 +249,16 @@ class Binding(pyfuse3.Operations):
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         try:
-            return self._open(await self._do.open(inode, flags, _caller(ctx)))
+            return self._open(await self._do.open(inode, flags, _caller(ctx)), inode)
         except Exception as error:
             raise self._failed("open", error, inode) from error
 
-    def _open(self, fh: int) -> FileInfo:
-        self._opened.fh = fh
-        return self._opened
+    def _open(self, fh: int, id: int = 0) -> FileInfo:
+        opened = self._opened
+        if id & VIEW_BIT and not self._do.views.is_fixed(id):
+            opened = self._made_at_open
+        opened.fh = fh
+        return opened
 
     async def read(self, fh: int, off: int, size: int) -> Buffer:  # type: ignore[override]
         try:
@@ -282,6 +301,8 @@ class Binding(pyfuse3.Operations):
 
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         try:
+            if inode & VIEW_BIT:
+                return self._do.opendir_past(inode, _caller(ctx))
             return self._do.opendir(inode)
         except Exception as error:
             raise self._failed("opendir", error, inode) from error
@@ -289,12 +310,20 @@ class Binding(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         try:
             pack, reply = self._pack, pyfuse3.readdir_reply
+            if fh & VIEW_BIT:
+                await self._do.views.readdir(fh, start_id, partial(self._give_view, token))
+                return
             attributes = self._bucket if self._do.lists_buckets(fh) else self._entry
             for name, cookie, inode in self._do.readdir(fh, start_id):
                 if not reply(token, name, pack(inode, attributes), cookie):
                     return
         except Exception as error:
             raise self._failed("readdir", error, fh) from error
+
+    def _give_view(
+        self, token: ReaddirToken, name: bytes, cookie: int, inode: Inode, seconds: float
+    ) -> bool:
+        return pyfuse3.readdir_reply(token, name, self._pack_view(Shown(inode, seconds)), cookie)
 
     async def releasedir(self, fh: int) -> None:
         try:
@@ -328,7 +357,10 @@ class Binding(pyfuse3.Operations):
 
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         try:
-            value = self._do.getxattr(inode, name)
+            if inode & VIEW_BIT:
+                value = self._do.getxattr_past(inode, name, _caller(ctx))
+            else:
+                value = self._do.getxattr(inode, name)
         except Exception as error:
             raise self._failed("getxattr", error, inode) from error
         if value is None:

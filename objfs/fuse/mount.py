@@ -93,6 +93,7 @@ class _Session:
         self._clock = clock
         self._threads = threads
         self._operations = Operations(volume, root)
+        self._operations.views.expire = self._expire
         self._device: str | None = None  # major:minor, while mounted
         self._ended = trio.Event()  # the loop serves no more
         self._stopping = False
@@ -126,6 +127,9 @@ class _Session:
     def _changed_behind(self, ino: int, name: bytes | None) -> None:
         self._operations.changed_behind(ino)
         self._invalidations.add(self._operations.id_of(ino), name)
+
+    def _expire(self, id: int, name: bytes) -> None:
+        self._invalidations.add(id, name)
 
     def _everything(self) -> Iterator[Change]:
         """The names in the mounted root."""

@@ -12,15 +12,19 @@ Always holds:
   handles opened for writing, so every handle reads, and it takes care of O_APPEND.
 - A position in a directory is the cookie of the entry before it. Nothing is read ahead of what is
   given out: an entry given to the kernel late would bring a removed name back in its cache.
-- Lookup counts are not kept (`forget` has nothing to do): inode numbers are never used again.
+- Lookup counts are not kept: inode numbers are never used again. Views of the past have ids of
+  their own, with VIEW_BIT set, and counts (`objfs/fuse/views.py`); file and directory handles of
+  theirs have the bit too. Nothing in them can be changed.
 
 Errors are those of `objfs.base.errors`.
+
+Long because each of the kernel's calls is a method here, and most are a few lines.
 """
 
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from objfs.base import limits
 from objfs.base.errors import (
@@ -34,6 +38,7 @@ from objfs.base.errors import (
     ReadOnly,
 )
 from objfs.base.types import AttributeChange, Caller, SpaceFigures
+from objfs.fuse.views import VIEW_BIT, Shown, Views
 from objfs.volume.acl import ACCESS_NAME, DEFAULT_NAME
 from objfs.volume.dirty import Buffer
 from objfs.volume.listing import Entry, Listing
@@ -69,6 +74,7 @@ class Operations:
         self._directories: dict[int, OpenDirectory] = {}
         self._numbers = itertools.count(1)
         self._without_xattrs: set[int] = set()
+        self.views = Views(volume.past)
         # Handles of files whose setuid or setgid bit the next write must clear. Used only where
         # the kernel leaves that to us.
         self.kernel_kills = False
@@ -85,6 +91,8 @@ class Operations:
 
     def _inode_in(self, id: int) -> int:
         """An inode that may change. ReadOnly for the list of buckets."""
+        if id & VIEW_BIT:
+            raise ReadOnly("the past cannot be changed")
         if id != ROOT_ID:
             return id
         if self.all_buckets:
@@ -124,7 +132,10 @@ class Operations:
             return self.getattr(parent)
         if name == b"..":
             return self._parent(ino)
-        return None if self._is_root(ino) else self._entry(ino, name)
+        if not self._is_root(ino):
+            return self._entry(ino, name)
+        above_all = self.all_buckets and ino == ROOT_ID
+        return self.views.top(None if above_all else ino, parent, name)
 
     def _parent(self, ino: int) -> Inode:
         """The directory above; the mounted root's is itself."""
@@ -170,11 +181,20 @@ class Operations:
             since_ns=newest,
         )
 
-    def forget(self) -> None:
-        """Inodes leave the kernel's memory: nothing of ours depends on that."""
+    def lookup_past(self, parent: int, name: bytes, caller: Caller) -> Shown:
+        """The view behind a name in a view. NotFound."""
+        return self.views.lookup(parent, name, caller)
+
+    def forget(self, inodes: Iterable[tuple[int, int]]) -> None:
+        """Inodes leave the kernel's memory: of ours, only views depend on that."""
+        for id, lookups in inodes:
+            if id & VIEW_BIT:
+                self.views.forget(id, lookups)
 
     def getattr(self, id: int) -> Inode:
         """The attributes of an inode."""
+        if id & VIEW_BIT:
+            return self.views.getattr(id).inode
         if id == ROOT_ID:
             return self._bucket_list() if self.all_buckets else self._volume.getattr(self.root)
         return self._volume.getattr(id)
@@ -190,11 +210,13 @@ class Operations:
         changed = await self._volume.setattr(ino, change, handle)
         if change.mode is not None and not self.kernel_kills:
             self._mark_killing(changed)
+        if change.mode is not None or change.uid is not None or change.gid is not None:
+            self.views.permissions_changed(ino)
         return changed
 
     def readlink(self, id: int) -> bytes:
         """The target of a symlink."""
-        return self._volume.readlink(id)
+        return self.views.readlink(id) if id & VIEW_BIT else self._volume.readlink(id)
 
     def access(self, id: int) -> bool:
         """The kernel checks permissions itself (default_permissions); here only that it exists."""
@@ -282,6 +304,8 @@ class Operations:
 
     async def open(self, id: int, flags: int, caller: Caller) -> int:
         """Open a regular file. O_TRUNC comes with the open (FUSE_CAP_ATOMIC_O_TRUNC)."""
+        if id & VIEW_BIT:
+            return self._keep_past(self.views.open(id, flags, caller))
         mode = self._volume.getattr(id).mode
         handle = await self._volume.open(id, flags)
         fh = self._keep(handle, mode)
@@ -294,6 +318,11 @@ class Operations:
         self._files[fh] = handle
         if _is_privileged(mode) and not self.kernel_kills:
             self._killing.add(fh)
+        return fh
+
+    def _keep_past(self, handle: Handle) -> int:
+        fh = next(self._numbers) | VIEW_BIT
+        self._files[fh] = handle
         return fh
 
     def _file(self, fh: int) -> Handle:
@@ -325,20 +354,31 @@ class Operations:
 
     async def flush(self, fh: int) -> None:
         """close(2) of one descriptor."""
+        if fh & VIEW_BIT:
+            return
         await self._volume.flush(self._file(fh))
 
     async def release(self, fh: int) -> None:
         """The last descriptor is closed."""
         handle = self._file(fh)
         del self._files[fh]
+        if fh & VIEW_BIT:
+            return
         self._killing.discard(fh)
         await self._volume.release(handle)
 
     async def fsync(self, fh: int) -> None:
         """Durable, with everything logged before."""
-        await self._volume.fsync(self._file(fh).ino)
+        if not fh & VIEW_BIT:
+            await self._volume.fsync(self._file(fh).ino)
 
     # --- directories -----------------------------------------------------------------------------
+
+    def opendir_past(self, id: int, caller: Caller) -> int:
+        """Open a directory of a view."""
+        fh = next(self._numbers) | VIEW_BIT
+        self.views.opendir(id, fh, caller)
+        return fh
 
     def opendir(self, id: int) -> int:
         """Open a directory."""
@@ -403,11 +443,16 @@ class Operations:
 
     def releasedir(self, fh: int) -> None:
         """The directory is closed."""
+        if fh & VIEW_BIT:
+            self.views.releasedir(fh)
+            return
         self._directory(fh)
         del self._directories[fh]
 
     async def fsyncdir(self, fh: int) -> None:
         """Durable, with everything logged before."""
+        if fh & VIEW_BIT:
+            return
         ino = self._directory(fh).ino
         if ino == ROOT_ID:
             await self._volume.sync()
@@ -419,6 +464,10 @@ class Operations:
         return self._volume.space()
 
     # --- extended attributes ---------------------------------------------------------------------
+
+    def getxattr_past(self, id: int, name: bytes, caller: Caller) -> bytes | None:
+        """The value of an attribute in a view, None if there is no such."""
+        return self.views.getxattr(id, name, caller)
 
     def getxattr(self, id: int, name: bytes) -> bytes | None:
         """The value, None if there is no such attribute. Each write(2) asks for
@@ -443,7 +492,8 @@ class Operations:
         """The names; those of `trusted` only for root, as everywhere."""
         if id == ROOT_ID and self.all_buckets:
             return []
-        names = self._volume.listxattr(self._ino(id))
+        past = id & VIEW_BIT
+        names = self.views.listxattr(id) if past else self._volume.listxattr(self._ino(id))
         return [name for name in names if caller.uid == 0 or not name.startswith(b"trusted.")]
 
     def setxattr(self, id: int, name: bytes, value: bytes, flags: int = 0) -> None:
@@ -452,14 +502,20 @@ class Operations:
         _check_attribute(name)
         self._without_xattrs.discard(ino)
         self._volume.setxattr(ino, name, value, flags)
+        if name == ACCESS_NAME:
+            self.views.permissions_changed(ino)
 
     def removexattr(self, id: int, name: bytes) -> None:
         """Remove an extended attribute."""
-        self._volume.removexattr(self._inode_in(id), name)
+        ino = self._inode_in(id)
+        self._volume.removexattr(ino, name)
+        if name == ACCESS_NAME:
+            self.views.permissions_changed(ino)
 
     def changed_behind(self, ino: int) -> None:
         """Something but this mount changed the inode."""
         self._without_xattrs.discard(ino)
+        self.views.permissions_changed(ino)
 
 
 def _check_attribute(name: bytes) -> None:

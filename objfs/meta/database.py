@@ -173,12 +173,15 @@ class Database:
         *,
         after: KeyValue | None = None,
         before: KeyValue | None = None,
+        newest: bool = False,
         rows: int = limits.PAST_ROWS_MAX,
     ) -> tuple[list[R], KeyValue | None]:
         """A part of a skip-scan, and where it stopped; see `Engine.scan_nearest`."""
         if self._failed is not None:
             raise self._refusal()
-        return self.engine.scan_nearest(table, prefix, bound, after=after, before=before, rows=rows)
+        return self.engine.scan_nearest(
+            table, prefix, bound, after=after, before=before, newest=newest, rows=rows
+        )
 
     def change(self) -> "Change":
         """A new change, to be used in a `with` statement at once."""

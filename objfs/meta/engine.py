@@ -91,10 +91,11 @@ class Engine(Protocol):
         *,
         after: KeyValue | None = None,
         before: KeyValue | None = None,
+        newest: bool = False,
         rows: int,
     ) -> tuple[list[R], KeyValue | None]:
-        """Of each group that begins with `prefix`, all key columns but the last two, the row with
-        the smallest last column above `bound`, in key order; as far as the groups' own column is
+        """Of each group that begins with `prefix`, all key columns but the last two, the row that
+        `nearest` finds, in key order; as far as the groups' own column is
         above `after` and below `before`. Looks at about `rows` rows, at whole groups in any case,
         and says at which value of that column it stopped: None at the end."""
 

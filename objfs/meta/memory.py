@@ -111,6 +111,7 @@ class MemoryEngine:
         *,
         after: KeyValue | None = None,
         before: KeyValue | None = None,
+        newest: bool = False,
         rows: int,
     ) -> tuple[list[R], KeyValue | None]:
         width = len(table.key) - 2
@@ -119,7 +120,7 @@ class MemoryEngine:
         last = keys[rows][width] if len(keys) > rows else None
         groups = list(dict.fromkeys(key[:-1] for key in keys))
         looked = [key for key in groups if last is None or key[width] <= last]  # type: ignore[operator]
-        found = self.nearest(table, looked, bound)
+        found = self.nearest(table, looked, bound, newest=newest)
         return [row for row in found if row is not None], last
 
     def apply(self, changes: Sequence[Changed], sequence: int, checksum: bytes) -> None:

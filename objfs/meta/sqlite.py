@@ -302,6 +302,7 @@ class SqliteEngine:
         *,
         after: KeyValue | None = None,
         before: KeyValue | None = None,
+        newest: bool = False,
         rows: int,
     ) -> tuple[list[R], KeyValue | None]:
         if self._pending[table.id] and self._may_touch(table, prefix, None):
@@ -316,7 +317,7 @@ class SqliteEngine:
             last: KeyValue | None = stop[0] if stop else None
             if last is not None:
                 limits.append(last)
-            sql = scan_nearest_sql(table, *form, stops=last is not None)
+            sql = scan_nearest_sql(table, *form, stops=last is not None, newest=newest)
             found = execute(sql, (*prefix, *limits, bound)).fetchall()
             return [decode(blob) for blob, _ in found], last
         except (sqlite3.Error, msgspec.MsgspecError) as error:

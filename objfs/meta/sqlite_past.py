@@ -48,14 +48,18 @@ def stop_sql(table: Table[Any], after: bool, before: bool) -> str:
 
 
 @cache
-def scan_nearest_sql(table: Table[Any], after: bool, before: bool, *, stops: bool) -> str:
-    """The row of each group whose last column is the first above a bound; SQLite takes the bare
-    column from the row that has the minimum. Parameters: the prefix, after, before and the stop, as
-    far as there are any; the bound."""
+def scan_nearest_sql(
+    table: Table[Any], after: bool, before: bool, *, stops: bool, newest: bool
+) -> str:
+    """The row of each group whose last column is the nearest to a bound; SQLite takes the bare
+    column from the row that has the minimum or maximum. Parameters: the prefix, after, before and
+    the stop, as far as there are any; the bound."""
+    group, last = f'"{table.key[-2]}"', f'"{table.key[-1]}"'
     terms = _range(table, after, before)
-    terms += [f'"{table.key[-2]}" <= ?'] * stops
-    terms.append(f'"{table.key[-1]}" > ?')
+    terms += [f"{group} <= ?"] * stops
+    terms.append(f"{last} <= ?" if newest else f"{last} > ?")
+    best = f"max({last})" if newest else f"min({last})"
     return (
-        f'SELECT "row", min("{table.key[-1]}") FROM "{table.name}" '
-        f'WHERE {" AND ".join(terms)} GROUP BY "{table.key[-2]}" ORDER BY "{table.key[-2]}"'
+        f'SELECT "row", {best} FROM "{table.name}" '
+        f"WHERE {' AND '.join(terms)} GROUP BY {group} ORDER BY {group}"
     )

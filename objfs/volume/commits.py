@@ -152,7 +152,7 @@ class Commits:
         if last is None or last.sealed != row.sealed or last.content != row.content:
             return None
         age_ns = (self._core.clock.monotonic() - last.at) * 1e9
-        seen = max(self._core.pins.newest, self._core.directory_closed)
+        seen = max(self._core.pins.newest, self._core.shown, self._core.directory_closed)
         if age_ns >= limits.AMEND_NS or row.sealed <= seen:
             return None
         return last

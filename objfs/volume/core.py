@@ -68,6 +68,7 @@ class Core:
         self.erased = bool(database.scan(ERASED, limit=1))  # whether a row hides any entry
         self.late_ctimes: dict[int, int] = {}  # of clean inodes, not logged yet
         self.directory_closed = 0  # when the name of a directory ended last
+        self.shown = 0  # the newest moment that a view shows: no state that it has is amended
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
         self.spawn: Callable[..., None] | None = None  # set while background tasks run

@@ -35,7 +35,7 @@ def put_state(core: Core, change: Change, old: Inode, new: Inode) -> Inode:
     """Make `new` the state of the inode whose current state is `old`. Returns the row put."""
     opened = core.open_inodes.get(old.ino)
     young = old.since_ns > change.time_ns - limits.AMEND_NS
-    amend = old.since > core.pins.newest and (
+    amend = old.since > max(core.pins.newest, core.shown) and (
         young or (opened is not None and old.since >= opened.session)
     )
     if amend or old.since == change.sequence:

@@ -21,6 +21,7 @@ from objfs.volume.erasing import Erasing
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
+from objfs.volume.past_tree import PastTree
 from objfs.volume.reading import Reader
 from objfs.volume.restore import Restore
 from objfs.volume.retention import RetentionRules
@@ -101,6 +102,7 @@ class Volume:
         # The past
         self.at = history.at
         self.moment = history.moment
+        self.past = PastTree(core, history, self.status)
         self.versions = history.versions
         self.open_version = history.open_version
         self.restore = Restore(core, history, writeback).restore

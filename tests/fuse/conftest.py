@@ -15,7 +15,9 @@ import pytest
 from objfs.fuse.mount_point import MNT_DETACH, mounted_at
 from objfs.fuse.operations import Operations
 from objfs.volume.volume import Volume
+from tests.fuse.past import LONG, Past
 from tests.model.harness import BUCKET, Harness
+from tests.volume.store import Store
 
 PATIENCE_SECONDS = 60.0
 
@@ -46,6 +48,14 @@ async def all_buckets() -> AsyncIterator[Kernel]:
     volume.create_bucket("other")
     yield Kernel(Operations(volume, None), volume, volume.root(BUCKET))
     await volume.close()
+
+
+@pytest.fixture
+async def past() -> Past:
+    store = Store()
+    await store.make()
+    store.clock.advance(LONG)
+    return Past(store, Operations(store.volume, store.root))
 
 
 class Server:

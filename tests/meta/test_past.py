@@ -36,16 +36,20 @@ def test_one_row_of_each_group(
             best = (max if newest else min)(fitting, default=None)
             expected.append(best and past(parent, key, best))
         assert engine.nearest(DENTRY_PAST, groups, bound, newest=newest) == expected
-    first = [row for row in engine.nearest(DENTRY_PAST, groups, bound) if row and row.parent == 1]
-    after: bytes | int | str | None = None
-    found: list[DentryPast] = []
-    for _ in range(len(KEYS) + 1):
-        page, after = engine.scan_nearest(DENTRY_PAST, (1,), bound, after=after, rows=step)
-        found += page
-        if after is None:
-            break
-    assert after is None
-    assert found == first
+    for newest in (True, False):
+        every = engine.nearest(DENTRY_PAST, groups, bound, newest=newest)
+        first = [row for row in every if row and row.parent == 1]
+        after: bytes | int | str | None = None
+        found: list[DentryPast] = []
+        for _ in range(len(KEYS) + 1):
+            page, after = engine.scan_nearest(
+                DENTRY_PAST, (1,), bound, after=after, newest=newest, rows=step
+            )
+            found += page
+            if after is None:
+                break
+        assert after is None
+        assert found == first
     between, _ = engine.scan_nearest(DENTRY_PAST, (1,), bound, after=b"a", before=b"\xff", rows=100)
     assert between == [row for row in first if b"a" < row.key < b"\xff"]
 
