@@ -16,7 +16,7 @@ from click.shell_completion import get_completion_class
 from objfs.base.errors import ObjfsError
 from objfs.cli.background_commands import background
 from objfs.cli.bucket_commands import bucket
-from objfs.cli.checking_commands import scrub
+from objfs.cli.checking_commands import fsck, scrub
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.retention_commands import retention
@@ -66,6 +66,7 @@ for command in (
     retention,
     scrub,
     background,
+    fsck,
     rebuild,
     inspect,
     bench,

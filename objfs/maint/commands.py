@@ -18,7 +18,7 @@ from objfs.maint.background_commands import (
     background_resume,
     background_status,
 )
-from objfs.maint.checking_commands import scrub
+from objfs.maint.checking_commands import fsck, scrub
 from objfs.maint.forms import time_text
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
@@ -197,6 +197,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         snapshot_list,
         snapshot_delete,
         scrub,
+        fsck,
     )
 }
 

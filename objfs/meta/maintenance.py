@@ -25,7 +25,7 @@ from objfs.meta.database import Database
 from objfs.meta.rows import Inode, InodePast, Usage, Version, counted_bytes
 from objfs.meta.sqlite import SqliteEngine
 from objfs.meta.sqlite_file import index_failed
-from objfs.meta.tables import BUCKET, INODE, INODE_PAST, VERSION, Key, R, Table
+from objfs.meta.tables import BUCKET, INODE, INODE_PAST, TABLES, USAGE, VERSION, Key, R, Table
 
 
 class Reader(Protocol):
@@ -40,12 +40,16 @@ class Reader(Protocol):
 
 
 @asynccontextmanager
-async def open_reader(database: Database) -> AsyncIterator[Reader]:
-    """A reader of the index on a connection of its own. Inside a trio program, on its loop."""
+async def open_reader(database: Database, *, joined: bool = False) -> AsyncIterator[Reader]:
+    """A reader of the index on a connection of its own. Inside a trio program, on its loop.
+
+    `joined`: all pages show one state, that of now. It keeps the WAL from being folded as long as
+    the reader is open, so it is for work that cannot do without.
+    """
     database.commit()
     engine = database.engine
     if not isinstance(engine, SqliteEngine):
-        yield _DirectReader(database)
+        yield _JoinedReader(database) if joined else _DirectReader(database)
         return
     failure: Exception | None = None
     async with open_loop():
@@ -53,6 +57,8 @@ async def open_reader(database: Database) -> AsyncIterator[Reader]:
         try:
             with trio.CancelScope(shield=True):  # a thread that is starting cannot be left alone
                 await aio_as_trio(connection.__aenter__)()
+                if joined:
+                    await _begin(connection)
             yield _SqliteReader(engine, connection)
         except sqlite3.Error as error:
             failure = index_failed(engine.path, error)
@@ -69,6 +75,12 @@ def _connection(engine: SqliteEngine) -> aiosqlite.Connection:
     """One that only reads, with a thread of its own; not opened yet."""
     uri = engine.path.absolute().as_uri() + "?mode=ro"
     return aiosqlite.connect(uri, uri=True, isolation_level=None)
+
+
+async def _begin(connection: aiosqlite.Connection) -> None:
+    """A read transaction: SQLite's begins with the first read."""
+    await aio_as_trio(connection.execute)("BEGIN")
+    await aio_as_trio(connection.execute_fetchall)("SELECT 1 FROM sqlite_master LIMIT 1")
 
 
 class _SqliteReader:
@@ -153,6 +165,20 @@ class _DirectReader:
         return _Slices(self._database.scan(table, prefix, index=index))
 
 
+class _JoinedReader:
+    """The same with all tables as they are now."""
+
+    def __init__(self, database: Database) -> None:
+        self._rows: dict[int, list[Any]] = {table.id: database.scan(table) for table in TABLES}
+
+    def stream(
+        self, table: Table[R], prefix: Key = (), *, index: str | None = None
+    ) -> AsyncIterator[list[R]]:
+        assert not prefix
+        assert index is None
+        return _Slices(self._rows[table.id])
+
+
 class _Slices(Generic[R]):
     """Rows that are in memory anyway, in pages."""
 
@@ -183,22 +209,40 @@ async def count_usage(database: Database) -> CountedUsage:
     """Count the `usage` table anew, from inodes and versions."""
     sequence = database.sequence
     async with open_reader(database) as reader:
-        buckets = [bucket async for page in reader.stream(BUCKET) for bucket in page]
-        counts = {bucket.id: [0, 0, 0] for bucket in buckets}
-        roots = {bucket.root for bucket in buckets}
-        async for page in reader.stream(INODE):
-            for inode in page:
-                if inode.nlink and inode.ino not in roots:
-                    counts.setdefault(inode.bucket, [0, 0, 0])[2] += 1
-        owners = _Owners(reader)
-        async for versions in reader.stream(VERSION):
-            for version, (bucket, current) in await owners.of(versions):
-                counts.setdefault(bucket, [0, 0, 0])[not current] += counted_bytes(version.size)
-    usage = {
+        usage = await usage_of(reader)
+    return CountedUsage(usage, sequence == database.sequence)
+
+
+async def usage_differences(database: Database) -> dict[int, tuple[Usage, Usage]]:
+    """(as it is kept, as it is counted) of the buckets whose account is wrong, both as of the same
+    moment, however much is changed meanwhile."""
+    async with open_reader(database, joined=True) as reader:
+        kept = {row.bucket: row async for page in reader.stream(USAGE) for row in page}
+        counted = await usage_of(reader)
+    return {
+        bucket: (kept.get(bucket, Usage(bucket)), usage)
+        for bucket, usage in counted.items()
+        if kept.get(bucket) != usage
+    }
+
+
+async def usage_of(reader: Reader) -> dict[int, Usage]:
+    """What each bucket holds, by what the reader shows."""
+    buckets = [bucket async for page in reader.stream(BUCKET) for bucket in page]
+    counts = {bucket.id: [0, 0, 0] for bucket in buckets}
+    roots = {bucket.root for bucket in buckets}
+    async for page in reader.stream(INODE):
+        for inode in page:
+            if inode.nlink and inode.ino not in roots:
+                counts.setdefault(inode.bucket, [0, 0, 0])[2] += 1
+    owners = _Owners(reader)
+    async for versions in reader.stream(VERSION):
+        for version, (bucket, current) in await owners.of(versions):
+            counts.setdefault(bucket, [0, 0, 0])[not current] += counted_bytes(version.size)
+    return {
         bucket: Usage(bucket, *(min(each, FILE_BYTES_MAX) for each in count))
         for bucket, count in counts.items()
     }
-    return CountedUsage(usage, sequence == database.sequence)
 
 
 _Owned = tuple[Version, tuple[int, bool]]  # with its bucket, and whether it is the current one

@@ -102,6 +102,7 @@ class Log:
         self._read_only = read_only
         self._catalog = recovered.catalog
         self._checkpoints = recovered.checkpoints
+        self.store_id = store_id
         self.recovery: RecoveryReport = recovered.report
         self.last_sequence = recovered.last_sequence
         self.synced_sequence = recovered.synced_sequence

@@ -81,6 +81,7 @@ class Core:
         }
         self.recovery_noted = False  # what the opening found is in the rows of known damage
         self.scrub_turn = trio.Lock()  # who drives the scrub, of several that want to
+        self.fsck_turn = trio.Lock()
         self.active = trio.Event()  # set while background tasks have work
         self._growth_left = 0  # bytes that may be accepted before the next look at the device
         self._look_again = 0.0  # or when it is this late

@@ -104,6 +104,7 @@ class Volume:
         self.moment = history.moment
         self.past = PastTree(core, history, self.status)
         self.versions = history.versions
+        self.stretches = history.stretches
         self.open_version = history.open_version
         self.restore = Restore(core, history, writeback).restore
         self.retention = RetentionRules(core)

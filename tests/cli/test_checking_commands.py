@@ -1,10 +1,12 @@
 """`objfs scrub` on real stores, with nothing mounted."""
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from objfs.base.errors import StoreError
 from objfs.store.format import SEGMENT_HEADER_BYTES
@@ -120,3 +122,76 @@ def test_status_of_the_volume_and_of_the_command_agree(filled: Path) -> None:
         return volume.status()
 
     assert with_volume(filled, work)["scrub"] == {"running": None, "last": None}
+
+
+# --- fsck -----------------------------------------------------------------------------------------
+
+
+def test_fsck_of_a_sound_store(objfs: CommandLine, filled: Path) -> None:
+    for path in (filled, f"{filled}:main", f"{filled}:main/letter"):
+        for option in ("--deep", "--data", "--repair"):
+            ran = objfs("fsck", path, option)
+            assert (ran.status, ran.err) == (0, "")
+            assert "problems: 0" in ran.out
+    answer = objfs("fsck", filled, "--json").json
+    assert answer["problems"] == []
+    assert answer["objects"] > 10
+
+
+def test_fsck_finds_and_repairs(objfs: CommandLine, filled: Path) -> None:
+    """S4.7: exit status 1 while something is left."""
+
+    async def spoil(volume: Volume) -> None:
+        row = volume.lookup(volume.root("main"), b"letter")
+        with volume.core.change() as change:
+            change.put(replace(row, nlink=3))
+
+    with_volume(filled, spoil)
+    for path in (filled, f"{filled}:main/letter"):
+        ran = objfs("fsck", path)
+        assert ran.status == 1
+        assert "link-count: inode" in ran.out
+        assert "(letter)" in ran.out
+        assert "do: objfs fsck --repair" in ran.out
+    assert objfs("fsck", f"{filled}:main/picture").status == 0, "the other file is in order"
+    (problem,) = objfs("fsck", filled, "--json").json["problems"]
+    assert problem["code"] == "link-count"
+    ran = objfs("fsck", filled, "--repair")
+    assert ran.status == 0
+    assert "1 problems mended, 0 left" in ran.out
+    assert objfs("fsck", filled).status == 0
+
+
+def test_fsck_of_an_index_made_wrong_from_outside(objfs: CommandLine, filled: Path) -> None:
+    """S4.7: the log knows better, and repairing asks it first."""
+    database = sqlite3.connect(filled / "index" / "objfs.sqlite")
+    with database:
+        assert database.execute('DELETE FROM "inode"').rowcount > 2
+    database.close()
+    ran = objfs("fsck", filled)
+    assert ran.status == 1
+    assert "index-differs" in ran.out
+    ran = objfs("fsck", filled, "--repair")
+    assert ran.status == 0, ran.out
+    assert "name-of-nothing" not in ran.out, "nothing was mended that the log has right"
+    assert objfs("fsck", filled, "--deep").status == 0
+    assert objfs("cat", f"{filled}:main/letter", "--version", "3").status in (0, 1)
+
+
+def test_fsck_lists_what_is_lost(objfs: CommandLine, filled: Path) -> None:
+    """S4.8: with --data; the path alone does as well."""
+    rot(filled, NOISE)
+    assert objfs("fsck", filled).status == 0, "no head is damaged"
+    for path in (filled, f"{filled}:main/picture"):
+        ran = objfs("fsck", path, "--data", "--repair")
+        assert ran.status == 1
+        assert "record-damaged" in ran.out
+        assert "main:picture bytes 0 to 600000 now versions" in ran.out
+    assert objfs("fsck", f"{filled}:main/letter", "--data").status == 0
+    assert objfs("status", filled).status == 1
+
+
+def test_fsck_of_a_path_that_never_was(objfs: CommandLine, filled: Path) -> None:
+    ran = objfs("fsck", f"{filled}:main/nothing")
+    assert ran.status == 1
+    assert "nothing never was" in ran.err

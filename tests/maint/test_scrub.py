@@ -44,11 +44,11 @@ async def filled() -> Store:
     await store.put("small", b"a few bytes")
     await store.put("large", NOISE)
     await store.put("changed", b"one " * 5000)
-    store.clock.advance(20)
+    store.clock.advance(20_000)
     await store.put("changed", b"two " * 5000)
     await store.volume.checkpoint()
     await store.put("gone", NOISE[: 300 * KIB])
-    store.clock.advance(20)
+    store.clock.advance(20_000)
     await store.volume.unlink(store.root, b"gone")
     await store.volume.sync()
     return store

@@ -13,6 +13,7 @@ from typing import Self
 
 from objfs.base.errors import ObjfsError
 from objfs.base.limits import KIB, MIB
+from objfs.maint.fsck import Asked, Fsck
 from objfs.meta.tables import INODE, ORPHAN, PURGE, UNSEALED, USAGE
 from objfs.store.memory import Survives, nothing_survives
 from tests.model.harness import BUCKET, Harness, some_survives
@@ -228,6 +229,13 @@ class Run:
         count = min(len(moments), self.moments_compared)
         await self.compare_past(self._random.sample(moments, count))
 
+    async def check_itself(self) -> None:
+        """fsck finds nothing, whatever is open."""
+        volume = self.harness.volume
+        state = await Fsck(volume, noting=False).run(Asked(deep=True), restart=True)
+        if state.problems:
+            raise Differs(f"fsck says {state.problems}")
+
 
 async def run(operations: Iterable[Operation], seed: int, directory: Path | None) -> Run:
     """The operations, all of the past, a clean end, and all of the past again."""
@@ -237,9 +245,11 @@ async def run(operations: Iterable[Operation], seed: int, directory: Path | None
 async def _run(run: Run, operations: Iterable[Operation]) -> Run:
     for operation in operations:
         await run.perform(operation)
+    await run.check_itself()
     await run.compare_past()
     await run.compare_histories()
     await run.perform(("remount", ("lost",)))
+    await run.check_itself()
     await run.compare_past()
     await run.compare_histories()
     return run
