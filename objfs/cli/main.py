@@ -19,10 +19,11 @@ from objfs.cli.bucket_commands import bucket
 from objfs.cli.checking_commands import fsck, scrub
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
+from objfs.cli.restore_commands import restore
 from objfs.cli.retention_commands import retention
 from objfs.cli.snapshot_commands import snapshot
 from objfs.cli.store_commands import bench, init, inspect, rebuild, status, sync
-from objfs.cli.version_commands import cat, restore, versions
+from objfs.cli.version_commands import cat, versions
 
 FAILED = 1
 WRONG_USAGE = 2

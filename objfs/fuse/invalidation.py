@@ -2,8 +2,8 @@
 
 The volume calls an `Invalidations` where a name or an inode changed other than through the mount.
 That only queues: the notification itself may block until requests in progress are answered, so it
-must come from a thread, while the loop serves. Nobody waits for it: a change is visible in the
-mount a moment after it happened.
+must come from a thread, while the loop serves. No verb waits for it: a change is visible in the
+mount a moment after it happened. A command that promises to be seen waits for `settled`.
 
 The queue is bounded. When it is full, the names in the mounted root are invalidated instead, each
 with everything the kernel knows below it.
@@ -45,6 +45,8 @@ class Invalidations:
         self._queue: dict[Change, None] = {}  # in order, each once
         self._overflowed = False
         self._wake = trio.Event()
+        self._settled = trio.Event()  # set while nothing is to be told
+        self._settled.set()
 
     def add(self, id: int, name: bytes | None) -> None:
         """Queue an entry of the directory `id`, or the inode's attributes. Never waits."""
@@ -52,7 +54,13 @@ class Invalidations:
             self._queue.clear()
             self._overflowed = True
         self._queue[id, name] = None
+        if self._settled.is_set():
+            self._settled = trio.Event()
         self._wake.set()
+
+    async def settled(self) -> None:
+        """Return when the kernel was told everything."""
+        await self._settled.wait()
 
     async def run(self) -> None:
         """Tell the kernel, until cancelled."""
@@ -65,6 +73,8 @@ class Invalidations:
                 await self._tell_all(self._everything())
             queued, self._queue = self._queue, {}
             await self._tell_all(iter(queued))
+            if not self._queue and not self._overflowed:
+                self._settled.set()
 
     async def _tell_all(self, changes: Iterator[Change]) -> None:
         batch: list[Change] = []

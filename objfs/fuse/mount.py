@@ -116,7 +116,7 @@ class _Session:
         _init(binding, self._point, _words(options))
         mounted = mount_point.mounted_at(self._point)
         self._device = mounted.device if mounted is not None else None
-        self._volume.set_invalidate(self._changed_behind)
+        self._volume.set_invalidate(self._changed_behind, self._invalidations.settled)
 
     def _connected(self) -> None:
         """The kernel said hello: what it does and does not do is settled."""
@@ -234,7 +234,7 @@ class _Session:
                 await self._threads.run(_unmount, self._point, True)
         finally:
             pyfuse3.close(unmount=False)
-            self._volume.set_invalidate(lambda ino, name: None)
+            self._volume.set_invalidate(lambda ino, name: None, trio.lowlevel.checkpoint)
             self._volume.set_kernel_rules(owns_times=False, umask_applied=False)
 
 

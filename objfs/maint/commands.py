@@ -21,6 +21,7 @@ from objfs.maint.background_commands import (
 from objfs.maint.checking_commands import fsck, scrub
 from objfs.maint.forms import time_text
 from objfs.maint.jobs import scheduler_of
+from objfs.maint.restore_commands import moment, restore_at
 from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
@@ -168,6 +169,7 @@ async def restore(
     """An old version becomes the current one, of its own key or of another."""
     to = None if to_bucket is None or to_key is None else (to_bucket, to_key)
     inode = await volume.restore(bucket, key, version_id, to)
+    await volume.seen()
     return {"size": inode.size, "ino": inode.ino}
 
 
@@ -193,6 +195,8 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         retention_commands.retention_remove,
         retention_commands.retention_show,
         retention_commands.retention_apply,
+        restore_at,
+        moment,
         snapshot_create,
         snapshot_list,
         snapshot_delete,

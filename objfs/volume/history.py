@@ -24,6 +24,7 @@ from objfs.volume.showing import (
     split_key,
     stretches_of,
 )
+from objfs.volume.trees import Tree
 from objfs.volume.view import PastFile, View
 
 __all__ = [
@@ -85,6 +86,10 @@ class History:
         if not 0 <= sequence <= self._database.sequence:
             raise InvalidRequest(f"sequence {sequence} has not come yet")
         return View(self._core, self._reader, sequence)
+
+    def tree(self, bucket: Bucket, sequence: int) -> Tree:
+        """The same, of one bucket and to be walked. InvalidRequest."""
+        return Tree(self._database, self.at(sequence), bucket)
 
     def moment(self, when: str | int) -> int:
         """The sequence of a time, a text or nanoseconds; see `moments.resolve`. InvalidRequest."""

@@ -25,7 +25,10 @@ def xattrs_of(change: Change, inode: Inode) -> dict[bytes, bytes]:
 
 
 def keep_past(change: Change, old: Inode) -> None:
-    """`old`, the current state, ends here. Call it before its xattrs change."""
+    """`old`, the current state, ends here. Call it before its xattrs change. One that began in this
+    very change held for no moment, and the one before it is kept already."""
+    if old.since == change.sequence:
+        return
     change.put(
         InodePast(old.ino, change.sequence, old, xattrs_of(change, old)),
     )

@@ -4,13 +4,14 @@ In this order, each step safe to be interrupted and begun again:
 
 1. the index catches up with the log (current, replayed or rebuilt; `objfs/meta/replay.py`);
 2. begun purges are finished;
-3. inodes without a name, open when the process died, end;
+3. inodes without a name end: files open when the process died, trees that a restore was building;
 4. working states that were logged but not sealed become versions. Their mtime becomes now if the
    kernel was to send it: nobody shall take a half-written file for the one it replaced.
 """
 
 import datetime
 import logging
+import stat
 from collections.abc import Iterator
 
 from objfs.base.errors import ObjfsError
@@ -27,6 +28,7 @@ from objfs.volume.commits import Commits
 from objfs.volume.content import end_orphan, finish_purges
 from objfs.volume.core import Core, SpaceReserve
 from objfs.volume.damage import remember_recovery
+from objfs.volume.restored import discard_building
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -92,7 +94,12 @@ def _clean_up(core: Core) -> None:
 def end_orphans(core: Core) -> None:
     """End inodes that lost their last name while they were open."""
     for orphan in core.database.scan(ORPHAN):
-        end_orphan(core, orphan.ino)
+        row = core.row(orphan.ino)
+        if stat.S_ISDIR(row.mode):  # a tree that a restore did not finish
+            for _ in discard_building(core, row.ino):
+                pass
+        else:
+            end_orphan(core, orphan.ino)
 
 
 def seal_unsealed(core: Core) -> None:

@@ -6,10 +6,12 @@ components: `a` covers `a`, `a/` and `a/b`, not `ab`. A prefix is reached throug
 above it, so those are pinned too: of `a/b` the keys `a/` and b"" (the bucket's root).
 
 The snapshots are kept in memory: asking costs no row. Whoever puts or deletes a SNAPSHOT row calls
-`reload` in the same stretch.
+`reload` in the same stretch. Long work that reads a moment holds it meanwhile (`held`).
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from objfs.base.limits import IDS_PER_CHANGE_MAX
@@ -45,6 +47,7 @@ class Pins:
         self._database = database
         self.newest = 0  # sequence of the newest snapshot: no state before it is amended
         self._scopes: dict[int, list[_Scope]] = {}  # by bucket; 0: the whole store
+        self._held: list[int] = []
         self.reload()
 
     def reload(self) -> None:
@@ -52,10 +55,25 @@ class Pins:
         by_scope: dict[tuple[int, bytes], list[int]] = {}
         for row in self.snapshots():
             by_scope.setdefault((row.bucket, row.prefix), []).append(row.sequence)
+        if self._held:
+            whole = by_scope.get((0, b""), [])
+            by_scope[0, b""] = sorted({*whole, *self._held})
         self._scopes = {}
         for (bucket, prefix), sequences in by_scope.items():
             self._scopes.setdefault(bucket, []).append(_Scope(prefix, sequences))
         self.newest = max((each[-1] for each in by_scope.values()), default=0)
+
+    @contextmanager
+    def held(self, *sequences: int) -> Iterator[None]:
+        """Keep moments as a snapshot of the store would, as long as this lasts."""
+        self._held += sequences
+        self.reload()
+        try:
+            yield
+        finally:
+            for sequence in sequences:
+                self._held.remove(sequence)
+            self.reload()
 
     def snapshots(self) -> list[Snapshot]:
         """All of them, oldest first."""

@@ -59,12 +59,13 @@ class View:
 
     def dentry(self, parent: int, key: bytes) -> Dentry | None:
         """The entry with this key, as a current one. None if there was none."""
-        return dentry_at(self._database, parent, key, self.sequence)
+        found = dentry_at(self._database, parent, key, self.sequence)
+        return found if found is None or not self._core.erased or self._shows(found) else None
 
     def lookup(self, parent: int, name: bytes) -> Inode:
         """The inode behind a name. NotFound."""
         dentry = self.dentry(parent, name + b"/") or self.dentry(parent, name)
-        if dentry is None or (self._core.erased and not self._shows(dentry)):
+        if dentry is None:
             raise NotFound(f"no entry {name!r} in directory {parent} at {self.sequence}")
         return self.getattr(dentry.ino)
 
@@ -86,17 +87,18 @@ class View:
 
     def page(self, ino: int, after: bytes = b"", limit: int = limits.LISTING_PAGE_ENTRIES) -> Page:
         """About `limit` entries with keys above `after`, those of directories with their slash."""
-        dentries, reached = self._names(ino, after, limit)
+        dentries, reached = self.names(ino, after, limit)
         inodes = self.inodes([each.ino for each in dentries])
         # What shows no state any more (it was erased) is left out.
         return Page(
             [(each.key, inodes[each.ino]) for each in dentries if each.ino in inodes], reached
         )
 
-    def _names(
+    def names(
         self, ino: int, after: bytes, limit: int
     ) -> tuple[list[Dentry | DentryPast], bytes | None]:
-        """The entries of the next part of a directory. Of a name at most one row holds."""
+        """The entries of the next part of a directory, in key order, and where it stopped, as in
+        `page`. Of a name at most one row holds."""
         database, sequence = self._database, self.sequence
         current = database.scan(DENTRY, (ino,), lower=after + b"\0", limit=limit)
         reached = current[-1].key if len(current) == limit else None

@@ -5,10 +5,12 @@ further step. Everything is used on one trio loop. Errors are those of `objfs.ba
 """
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
 
+from objfs.base.limits import VISIBLE_SECONDS_MAX
 from objfs.base.types import SpaceFigures
 from objfs.meta.rows import Inode
 from objfs.meta.tables import USAGE
@@ -26,6 +28,7 @@ from objfs.volume.reading import Reader
 from objfs.volume.restore import Restore
 from objfs.volume.retention import RetentionRules
 from objfs.volume.snapshots import Snapshots
+from objfs.volume.tree_restore import TreeRestore
 from objfs.volume.view import PastFile, View
 from objfs.volume.work_rows import SCRUB, SCRUB_LAST, load_note
 from objfs.volume.writeback import Writeback
@@ -54,6 +57,7 @@ class Volume:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self._settled: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.jobs: Jobs | None = None
         self._writeback = writeback = Writeback(core)
         self._reader = reader = Reader(core)
@@ -101,6 +105,7 @@ class Volume:
         self.delete_bucket = buckets.delete_bucket
         # The past
         self.at = history.at
+        self.tree_at = history.tree
         self.moment = history.moment
         self.past = PastTree(core, history, self.status)
         self.versions = history.versions
@@ -108,6 +113,7 @@ class Volume:
         self.open_version = history.open_version
         self.restore = Restore(core, history, writeback).restore
         self.retention = RetentionRules(core)
+        self.restore_at = TreeRestore(core, history, writeback).restore
         self.snapshots = Snapshots(core, writeback, attributes)
         self.erase = erasing.erase
         self.sweep = erasing.sweep
@@ -125,11 +131,20 @@ class Volume:
         self.core.kernel_owns_times = owns_times
         self._names.umask_applied = umask_applied
 
-    def set_invalidate(self, invalidate: object) -> None:
+    def set_invalidate(
+        self,
+        invalidate: Callable[[int, bytes | None], None],
+        settled: Callable[[], Awaitable[None]],
+    ) -> None:
         """`invalidate(parent, name)` or `invalidate(ino, None)` is called for what changed behind
-        the kernel."""
-        assert callable(invalidate)
+        the kernel; `settled` returns when the kernel knows."""
         self.core.invalidate = invalidate
+        self._settled = settled
+
+    async def seen(self) -> None:
+        """Return when the mount shows what happened so far; bounded."""
+        with trio.move_on_after(VISIBLE_SECONDS_MAX):
+            await self._settled()
 
     # --- files -----------------------------------------------------------------------------------
 

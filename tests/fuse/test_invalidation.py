@@ -109,3 +109,16 @@ async def test_many_are_told_in_batches(recorder: Recorder) -> None:
     await recorder.tell()
     assert len(recorder.told) == 600
     assert recorder.threads.runs == 3
+
+
+async def test_settled_waits_until_all_is_told(recorder: Recorder) -> None:
+    await recorder.queue.settled()
+    recorder.queue.add(7, b"x")
+    with trio.move_on_after(0) as waiting:
+        await recorder.queue.settled()
+    assert waiting.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recorder.queue.run)
+        await recorder.queue.settled()
+        assert recorder.told == [(7, b"x")]
+        nursery.cancel_scope.cancel()

@@ -65,3 +65,12 @@ def test_reloading_follows_the_rows() -> None:
     pins.reload()
     assert pins.newest == 0
     assert pins.sequences(BUCKET, b"") == []
+
+
+def test_work_holds_its_moments_while_it_lasts() -> None:
+    pins = Pins(_Snapshots(Snapshot("one", 20, 0)))
+    with pins.held(5, 30), pins.held(30):
+        assert pins.newest == 30
+        assert pins.sequences(BUCKET, b"a") == [5, 20, 30]
+    assert pins.newest == 20
+    assert pins.sequences(BUCKET, b"a") == [20]
