@@ -16,6 +16,7 @@ What always holds:
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import msgspec
 import trio
@@ -28,9 +29,10 @@ from objfs.base.limits import (
     RETENTION_NOTE_SECONDS,
 )
 from objfs.maint.scheduler import Budget, Job, Result
-from objfs.meta.rows import Bucket, Retention, Version, counted_bytes
+from objfs.meta.rows import Bucket, InodePast, Retention, Version, counted_bytes
 from objfs.meta.tables import INODE, RETENTION, VERSION
 from objfs.volume import work_rows
+from objfs.volume.attribute_past import has_states, last_moments, thin_states
 from objfs.volume.moments import sequence_at
 from objfs.volume.paths_ever import (
     PathEntry,
@@ -120,6 +122,14 @@ class RetentionPass:
             cursor.bucket, cursor.after = bucket.id, place.key
             if self._core.clock.monotonic() - self._noted_at >= RETENTION_NOTE_SECONDS:
                 self._note(cursor)
+        await self._root(bucket)
+
+    async def _root(self, bucket: Bucket) -> None:
+        """The directory of the bucket itself."""
+        rules = self._volume.retention.of_path(bucket.id, b"")
+        if rules is not None and self._counts(rules) and not self._dry:
+            place = Place(b"", [])
+            await self._thin(bucket, bucket.root, rules, self._moment(bucket, place, rules))
 
     def _is_needless(self, bucket: Bucket, key: bytes) -> bool:
         """Whether everything at and below a directory (b"": the root) is kept."""
@@ -159,6 +169,43 @@ class RetentionPass:
                 await self._erase(bucket, place, going)
                 going = []
         await self._erase(bucket, place, going)
+        if not self._dry:
+            for ino in {stretch.ino: None for stretch in place.stretches}:
+                await self._thin(bucket, ino, rules, moment)
+
+    async def _thin(self, bucket: Bucket, ino: int, rules: Retention, moment: Moment) -> None:
+        """Past attributes go by the same rules; those that the kept versions had last stay."""
+        if not has_states(self._database, ino) or not self._rules_agree(ino, rules):
+            return
+        needed: list[int] = []
+        for last in last_moments(self._database, ino):
+            if last is None:
+                await self._breathe()
+            else:
+                needed.append(last)
+        needed.sort()
+        judge = Judge(rules, moment)
+
+        def keeps(begin: int, state: InodePast, oldest: bool) -> bool:
+            shown = Shown(begin, state.until, state.inode.since_ns)
+            return bool(judge.reasons(shown, oldest=oldest))
+
+        upper: int | None = FOREVER
+        while upper is not None:
+            upper = self._core.freeing(partial(thin_states, self._core, ino, upper, needed, keeps))
+            await self._breathe()
+
+    def _rules_agree(self, ino: int, rules: Retention) -> bool:
+        """Whether all paths of an inode have the same rules: else one may keep what another does
+        not."""
+        names = names_of(self._database, ino)
+        if len(names) <= 1:
+            return True
+        routes = Routes(self._database)
+        of_path = self._volume.retention.of_path
+        return all(
+            of_path(route.bucket, route.key) == rules for name in names for route in routes.of(name)
+        )
 
     def _moment(self, bucket: Bucket, place: Place, rules: Retention) -> Moment:
         since = self._now_ns - rules.keep_for_seconds * 10**9

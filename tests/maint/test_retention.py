@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from objfs.base.errors import NotFound
+from objfs.base.types import AttributeChange
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.retention import Applied, Cursor, RetentionPass, retention_job
 from objfs.maint.scheduler import Budget
@@ -260,6 +261,56 @@ async def test_symlinks_have_a_history_too(store: Store) -> None:
     store.clock.advance(DAY)
     assert (await apply(store)).entries == 1
     assert rows(store, DENTRY_PAST) == 0
+
+
+async def test_past_attributes_go_by_the_same_rules(store: Store) -> None:
+    """S10.8: of a file that is never written and of the directory that it lies in."""
+    ino = await store.put("f", b"one")
+    for number in range(60):
+        await store.volume.setattr(ino, AttributeChange(mode=0o600 + number % 2))
+        await store.put(f"other{number}", b"")
+        store.clock.advance(DAY)
+        if number == 20:
+            await store.volume.snapshots.create("pinned")
+    core = store.volume.core
+    now, pin = core.clock.now_ns(), core.pins.newest
+
+    def read() -> list[object]:
+        found: list[object] = [store.volume.at(pin).getattr(each) for each in (ino, store.root)]
+        for hour in range(0, 7 * 24 - 1, 4):
+            view = store.volume.at(resolve(core, now - hour * 3600 * 10**9))
+            found += [view.getattr(each) for each in (ino, store.root)]
+        return found
+
+    before = read()
+    assert rows(store, INODE_PAST) > 100
+    give(store, keep_for_seconds=7 * 86400)
+    await apply(store)
+    assert read() == before
+    assert len(core.database.scan(INODE_PAST, (ino,))) <= 9
+    assert len(core.database.scan(INODE_PAST, (store.root,))) <= 9
+    left = rows(store, INODE_PAST)
+    await apply(store)
+    assert rows(store, INODE_PAST) == left
+
+
+async def test_a_version_keeps_the_attributes_that_it_had_last(store: Store) -> None:
+    """S10.8"""
+    ino = await store.put("f", b"one")
+    for mode in (0o600, 0o640, 0o666):
+        store.clock.advance(DAY)
+        await store.volume.setattr(ino, AttributeChange(mode=mode))
+    store.clock.advance(DAY)
+    await store.put("f", b"two")
+    store.clock.advance(DAY)
+    await store.volume.setattr(ino, AttributeChange(mode=0o777))
+    store.clock.advance(DAY)
+    give(store, keep_last=2)
+    await apply(store)
+    first = store.volume.versions(BUCKET, b"f")[-1]
+    await store.volume.restore(BUCKET, b"f", first.version_id)
+    restored = store.volume.lookup(store.root, b"f")
+    assert (restored.mode & 0o7777, await store.get("f")) == (0o666, b"one")
 
 
 async def test_a_pass_goes_on_where_it_was_stopped(
