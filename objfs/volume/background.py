@@ -6,6 +6,7 @@ sets, and an idle mount uses no CPU.
 """
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -23,10 +24,17 @@ logger = logging.getLogger(__name__)
 class Background:
     """The periodic tasks. Each step can be called alone; `run` calls them in their rhythm."""
 
-    def __init__(self, core: Core, writeback: Writeback, attributes: Attributes) -> None:
+    def __init__(
+        self,
+        core: Core,
+        writeback: Writeback,
+        attributes: Attributes,
+        others: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
         self._core = core
         self._writeback = writeback
         self._attributes = attributes
+        self._others = others  # tasks that change the store and wait by themselves
         self.checkpoint_error: str | None = None
         self._checkpoint_from = 0.0  # no attempt before this monotonic time
 
@@ -39,6 +47,8 @@ class Background:
             if not core.read_only:
                 nursery.start_soon(self._syncs)
                 nursery.start_soon(self._upkeep)
+                for other in self._others:
+                    nursery.start_soon(other)
             task_status.started()
             try:
                 await trio.sleep_forever()

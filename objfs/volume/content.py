@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.meta.database import Change, Database
-from objfs.meta.rows import Extent, ExtentPast, Inode, Purge
-from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE, UNSEALED
+from objfs.meta.rows import Extent, ExtentPast, Inode, Purge, Sweep, Version
+from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE, SWEEP, UNSEALED, VERSION
 from objfs.volume.core import Core
 from objfs.volume.extents import cut, from_past, past
 from objfs.volume.inodes import delete_rows, put_state
@@ -145,4 +145,31 @@ def end_orphan(core: Core, ino: int) -> None:
             change.delete(UNSEALED, ino)
             if not row.content_at:
                 change.put(Purge(row.content, 0, row.sealed))
+        sweep_without_version(change, row)
     purge_content(core, row.content)
+
+
+def sweep_without_version(change: Change, row: Inode) -> None:
+    """An inode without a name lets go of its content: if its versions were erased while it was
+    open, nobody else will look through the extents."""
+    if row.nlink == 0 and row.sealed and change.get(VERSION, row.ino, row.sealed) is None:
+        put_sweep(change, row.content, 0, change.sequence)
+
+
+def put_sweep(change: Change, content: int, low: int, high: int) -> None:
+    """Extents of `content` seen in [low, high] may not be needed any more."""
+    if not content:
+        return
+    begun = change.get(SWEEP, content)
+    if begun is not None:
+        low, high = min(low, begun.low), max(high, begun.high)
+    change.put(Sweep(content, low, high))
+
+
+def drop_version(change: Change, version: Version) -> None:
+    """Remove the row of a version, and have its extents looked through, unless another version
+    shows exactly the same bytes."""
+    change.delete(VERSION, version.ino, version.sealed)
+    content, at = version.content, version.content_at
+    if not change.scan(VERSION, (content, at), index="content", limit=1):
+        put_sweep(change, content, at, at)

@@ -12,17 +12,21 @@ What always holds:
   stay until it is closed. Whoever reads a version that is erased meanwhile gets an error.
 """
 
+import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import trio
 
+from objfs.base.errors import ObjfsError
 from objfs.meta.database import Change
 from objfs.meta.rows import Bucket, Erased, Version
-from objfs.meta.tables import ERASED, VERSION
+from objfs.meta.tables import BUCKET, ERASED, VERSION
 from objfs.volume.content import Source
 from objfs.volume.core import Core
 from objfs.volume.history import History
+from objfs.volume.pruning import Pruning
 from objfs.volume.purging import Settling
 from objfs.volume.routes import Name, Routes
 from objfs.volume.showing import (
@@ -32,9 +36,11 @@ from objfs.volume.showing import (
     erased_entries,
     is_there,
     stretches_of,
+    version_at,
 )
 from objfs.volume.sweeping import Sweeping
 
+logger = logging.getLogger(__name__)
 _MARKS_PER_CHANGE = 24  # entries hidden by one change: purging each takes some eight rows
 
 
@@ -72,6 +78,8 @@ class Erasing:
         self._core = core
         self._history = history
         self._sweeping = Sweeping(core)
+        self._wanted = trio.Event()  # set when there is something to sweep
+        self._pruning = Pruning(core)
         self.sweep = self._sweeping.sweep_all
 
     async def erase(
@@ -79,15 +87,33 @@ class Erasing:
     ) -> ErasedReport:
         """Erase entries of a key, named by their sequences. Those that a snapshot pins, the current
         version of a file and what is no entry are left; the report counts them. `dry`: the same
-        report, and nothing changes. What it frees, `sweep` takes away. NotFound for the bucket."""
+        report, and nothing changes. What it frees, `sweep` takes away. NotFound for the bucket.
+
+        A directory has one entry at the begin of each stretch. It goes when nothing beneath the
+        path is shown any more in that time, and is not counted."""
         row = self._history.bucket(bucket)
         report = ErasedReport()
         todo = sorted(set(sequences))
+        if key.endswith(b"/"):
+            await self._erase_directory(row, key, todo, dry)
+            return report
         while todo:
             part, todo = todo[:_MARKS_PER_CHANGE], todo[_MARKS_PER_CHANGE:]
             report += await self._erase_part(row, key, part, dry)
             await trio.lowlevel.checkpoint()
         return report
+
+    async def _erase_directory(
+        self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool
+    ) -> None:
+        database = self._core.database
+        inodes = {
+            stretch.ino
+            for at in sequences
+            for stretch in stretches_of(database, bucket.root, key, at, at + 1)
+        }
+        if not dry:
+            await self._finish(inodes)
 
     async def _erase_part(
         self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool
@@ -100,8 +126,62 @@ class Erasing:
         while work.unsettled:
             await trio.lowlevel.checkpoint()
             self._core.freeing(work.go_on)
-        self._core.erased = bool(self._core.database.scan(ERASED, limit=1))
+        await self._finish({name.parent for name in work.left})
         return work.report
+
+    async def _finish(self, directories: set[int]) -> None:
+        """After entries were purged: of the directories from which names went."""
+        await self._pruning.prune(directories)
+        self._core.erased = bool(self._core.database.scan(ERASED, limit=1))
+        self._wanted.set()
+
+    # --- in the background -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Finish what was begun before, then sweep whenever there is something to sweep."""
+        begun = False
+        while True:
+            try:
+                if not begun:
+                    await self.resume()
+                    begun = True
+                await self.sweep()
+            except ObjfsError as error:
+                logger.error("erasing goes on later: %s", error)
+            except Exception:  # what cannot be erased must not end the mount
+                logger.exception("erasing goes on later")
+            self._wanted = trio.Event()
+            await self._wanted.wait()
+
+    async def resume(self) -> None:
+        """Settle what rows in `erased` hide: what a crash left, and what other keys showed when it
+        was hidden. Then nothing is left that no key shows."""
+        place: tuple[int, bytes, int] = (0, b"", 0)
+        while (row := self._next_hidden(*place)) is not None:
+            place = (row.bucket, row.key, row.entry)
+            work = _Work(self._core, Bucket(row.bucket, "", 0, 0), row.key)
+            self._core.freeing(partial(work.resume, row))
+            while work.unsettled:
+                await trio.lowlevel.checkpoint()
+                self._core.freeing(work.go_on)
+            await self._finish({name.parent for name in work.left})
+            await trio.lowlevel.checkpoint()
+
+    def _next_hidden(self, bucket: int, key: bytes, entry: int) -> Erased | None:
+        """The row after a place in `erased`."""
+        scan = self._core.database.scan
+        return next(
+            (
+                rows[0]
+                for rows in (
+                    scan(ERASED, (bucket, key), lower=entry + 1, limit=1),
+                    scan(ERASED, (bucket,), lower=key + b"\0", limit=1),
+                    scan(ERASED, (), lower=bucket + 1, limit=1),
+                )
+                if rows
+            ),
+            None,
+        )
 
 
 class _Work:
@@ -134,6 +214,23 @@ class _Work:
             self.report, self.unsettled, self.left = before
             raise
 
+    def resume(self, row: Erased) -> None:
+        """Settle what a row hides; without that, the row goes."""
+        self._do(lambda change: self._take_up(change, row))
+
+    def _take_up(self, change: Change, row: Erased) -> None:
+        bucket = change.get(BUCKET, row.bucket)
+        found = []
+        if bucket is not None:
+            found = stretches_of(change, bucket.root, row.key, row.entry, row.entry + 1)
+        needless = True
+        for stretch in found:
+            version = version_at(change, stretch.ino, row.entry)
+            self.unsettled[stretch.ino] = [] if version is None else [version]
+            needless = stretch.begin < row.entry and (version is None or version.sealed < row.entry)
+        if needless:
+            change.delete(ERASED, row.bucket, row.key, row.entry)
+
     def take_back(self, sequences: list[int]) -> None:
         """What `mark` would do; the change is dropped."""
         erased = self._core.erased
@@ -153,7 +250,7 @@ class _Work:
             if (entry := find_entry(database, self._bucket, self._key, sequence)) is not None
         ]
         for entry in found:
-            if is_current(database, entry):
+            if is_current(entry):
                 self.report = self.report._replace(current=self.report.current + 1)
             elif self._core.pins.holds(self._bucket.id, self._key, entry.sequence, entry.until):
                 self.report = self.report._replace(pinned=self.report.pinned + 1)
@@ -218,6 +315,6 @@ def _next_entry(source: Source, stretch: Stretch, erased: set[int], version: Ver
         lower = rows[0].sealed + 1
 
 
-def is_current(source: Source, entry: _Entry) -> bool:
+def is_current(entry: _Entry) -> bool:
     """Whether this is what the path shows now."""
     return entry.stretch.until == FOREVER and entry.until == FOREVER

@@ -118,11 +118,14 @@ class History:
         stretches = self.stretches(bucket, key)
         begins = {stretch.begin for stretch in stretches}
         erased = erased_entries(self._database, self.bucket(bucket).id, key)
-        latest = True
+        latest, deleted = True, False
         for stretch in stretches:
-            if self._was_deleted(stretch, begins, erased):
+            deleted = deleted or _ends_deleted(stretch, begins)
+            if not is_there(self._database, stretch, erased, stretch.until - 1):
+                continue
+            if deleted:
                 entries.append(self._delete(stretch.until, latest))
-                latest = False
+                latest = deleted = False
             for entry in self._entries(stretch, erased):
                 entries.append(entry._replace(latest=latest))
                 latest = False
@@ -134,15 +137,6 @@ class History:
     def _delete(self, sequence: int, latest: bool) -> VersionEntry:
         time_ns = time_of(self._database, sequence)
         return VersionEntry(version_id(sequence), sequence, time_ns, 0, "", latest, True, 0, 0)
-
-    def _was_deleted(self, stretch: Stretch, begins: set[int], erased: set[int]) -> bool:
-        """Whether the path shows its deletion at the end of this stretch."""
-        return (
-            stretch.until != FOREVER
-            and stretch.until not in begins
-            and not stretch.replaced
-            and is_there(self._database, stretch, erased, stretch.until - 1)
-        )
 
     def _entries(self, stretch: Stretch, erased: set[int]) -> list[VersionEntry]:
         """The versions that a stretch shows, newest first."""
@@ -183,7 +177,7 @@ class History:
                     time_ns = max(version.time_ns, time_of(self._database, sequence))
                     self._core.expose(version.ino)
                     return self._entry(version, sequence, time_ns), version
-            elif self._was_deleted(stretch, begins, erased):
+            elif _ends_deleted(stretch, begins):
                 raise InvalidRequest(
                     f"version {name} of {_shown(key)} is its deletion and has no bytes: "
                     "choose the version before it"
@@ -206,6 +200,11 @@ class History:
                 raise NotFound(f"there is no directory {_shown(key)} in bucket {bucket!r}")
             ino = dentry.ino
         return ino
+
+
+def _ends_deleted(stretch: Stretch, begins: set[int]) -> bool:
+    """Whether nothing took the place of what the path led to."""
+    return stretch.until not in begins and stretch.until != FOREVER and not stretch.replaced
 
 
 def _shown(key: bytes) -> str:

@@ -28,6 +28,7 @@ from objfs.volume.commits import Commits
 from objfs.volume.content import end_orphan, finish_purges
 from objfs.volume.core import Core, SpaceReserve
 from objfs.volume.damage import remember_recovery
+from objfs.volume.purging import purge_unreachable
 from objfs.volume.restored import discard_building
 from objfs.volume.volume import Volume
 
@@ -100,6 +101,7 @@ def end_orphans(core: Core) -> None:
                 pass
         else:
             end_orphan(core, orphan.ino)
+            purge_unreachable(core, orphan.ino)
 
 
 def seal_unsealed(core: Core) -> None:

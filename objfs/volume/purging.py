@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.meta.database import Change
-from objfs.meta.rows import DentryPast, Inode, InodePast, Sweep, Version, counted_bytes
+from objfs.meta.rows import DentryPast, Inode, InodePast, Version, counted_bytes
 from objfs.meta.tables import (
     BUCKET,
     DENTRY,
@@ -32,9 +32,9 @@ from objfs.meta.tables import (
     ERASED,
     INODE,
     INODE_PAST,
-    SWEEP,
     VERSION,
 )
+from objfs.volume.content import drop_version
 from objfs.volume.core import Core
 from objfs.volume.inodes import count_usage
 from objfs.volume.routes import Name, Route, Routes, names_of
@@ -97,6 +97,19 @@ class Settling:
                 return self._settled(False, left)
         return self._settled(self._clean(), left)
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether no name leads to the inode, now or in the past, and nobody has it open."""
+        return not self._faces and self._inode is None
+
+    def drop_all_states(self) -> bool:
+        """Remove the past states of an inode that has one name, and that a current one, or that
+        is a bucket's root; those of others show at other names. False when the change is full."""
+        names = list(self._faces)
+        if self._inode is None or len(names) > 1 or any(name.until != FOREVER for name in names):
+            return True
+        return self._drop_states(0, FOREVER)
+
     def _settled(self, done: bool, left: list[Name]) -> Settled:
         return Settled(done, self.versions, self.bytes, left)
 
@@ -113,7 +126,7 @@ class Settling:
         elif first is None and name.until < FOREVER:
             if not self._may_end(name) or not self._drop_marks(faces, FOREVER):
                 return False
-            drop_name(self._change, name)
+            self._drop_name(name)
             left.append(name)
             del self._faces[name]
             return True
@@ -187,6 +200,19 @@ class Settling:
     def _may_end(self, name: Name) -> bool:
         """Whether a name may go now: the last one goes with all else, in this change."""
         return len(self._faces) > 1 or self._inode is not None or self._wipe()
+
+    def _drop_name(self, name: Name) -> None:
+        """Remove a past name of which nothing is left. The name before it, if one led up to this
+        one without a deletion, ended in a deletion if the path that they shared did after this."""
+        change = self._change
+        change.delete(DENTRY_PAST, name.parent, name.key, name.until)
+        rows = change.scan(
+            DENTRY_PAST, (name.parent, name.key), upper=name.since + 1, reverse=True, limit=1
+        )
+        if rows and (rows[0].replaced or rows[0].until == name.since):
+            first = next(iter(self._faces[name]), None)
+            to_its_end = first is not None and first.route.until == name.until
+            change.put(replace(rows[0], replaced=to_its_end and _was_replaced(change, name)))
 
     # --- versions --------------------------------------------------------------------------------
 
@@ -316,29 +342,19 @@ class Settling:
 
 def delete_version(change: Change, version: Version, bucket: int) -> None:
     """Remove a version that nothing shows, and say that its extents are to be looked through."""
-    change.delete(VERSION, version.ino, version.sealed)
+    drop_version(change, version)
     if bucket and change.get(BUCKET, bucket) is not None:
         count_usage(change, bucket, past=-counted_bytes(version.size))
-    put_sweep(change, version.content, version.content_at, version.content_at)
 
 
-def put_sweep(change: Change, content: int, low: int, high: int) -> None:
-    """Extents of `content` seen in [low, high] may not be needed any more."""
-    if not content:
-        return
-    begun = change.get(SWEEP, content)
-    if begun is not None:
-        low, high = min(low, begun.low), max(high, begun.high)
-    change.put(Sweep(content, low, high))
-
-
-def drop_name(change: Change, name: Name) -> None:
-    """Remove a past name of which nothing is left. The name that it replaced did not end in a
-    deletion, if this one did not."""
-    change.delete(DENTRY_PAST, name.parent, name.key, name.until)
-    before = change.get(DENTRY_PAST, name.parent, name.key, name.since)
-    if before is not None and not before.replaced and _was_replaced(change, name):
-        change.put(replace(before, replaced=True))
+def purge_unreachable(core: Core, ino: int) -> None:
+    """Remove everything of an inode that no name leads to, now or in the past, and that nobody has
+    open. Anything else is left as it is."""
+    done = False
+    while not done:
+        with core.change() as change:
+            settling = Settling(core, change, Routes(change), ino)
+            done = not settling.is_unreachable or settling.settle([]).done
 
 
 def _was_replaced(change: Change, name: Name) -> bool:

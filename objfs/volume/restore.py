@@ -10,10 +10,10 @@ import stat
 from msgspec.structs import replace
 
 from objfs.base import limits
-from objfs.base.errors import IsADirectory
+from objfs.base.errors import IsADirectory, NotFound
 from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, Inode, Version, Xattr, counted_bytes
-from objfs.meta.tables import DENTRY
+from objfs.meta.tables import DENTRY, VERSION
 from objfs.volume.core import Core
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.inodes import count_usage, directory_row, drop_link, touch_directory
@@ -54,6 +54,8 @@ class Restore:
         directory = directory_row(core, parent)
         view = self._history.at(entry.sequence)
         with core.change() as change:
+            if change.get(VERSION, version.ino, version.sealed) is None:
+                raise NotFound(f"version {entry.version_id} was erased meanwhile")
             if change.get(DENTRY, parent, leaf + b"/") is not None:
                 raise IsADirectory(f"{leaf!r} is a directory: restore to another name")
             dentry = change.get(DENTRY, parent, leaf)

@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from objfs.base.errors import NotFound
 from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, Inode, Orphan, Version, Xattr, counted_bytes
 from objfs.meta.tables import DENTRY, INODE, INODE_PAST, ORPHAN, VERSION, XATTR
+from objfs.volume.content import drop_version
 from objfs.volume.core import Core
 from objfs.volume.inodes import (
     count_usage,
@@ -93,9 +95,12 @@ def set_attributes(core: Core, change: Change, was: State, row: Inode) -> None:
 
 
 def new_inode(change: Change, was: State, directory: Inode) -> Inode:
-    """Put a new inode like `was`: a file shares the bytes, a directory is empty. Counts it."""
+    """Put a new inode like `was`: a file shares the bytes, a directory is empty. Counts it.
+    NotFound when the version was erased since `was` was read: its bytes may be gone."""
     ino, is_directory = change.new_id(), stat.S_ISDIR(was.inode.mode)
     version = was.version
+    if version is not None and change.get(VERSION, version.ino, version.sealed) is None:
+        raise NotFound(f"the version {version.sealed:x} of a file was erased meanwhile")
     inode = replace(
         was.inode,
         ino=ino,
@@ -211,8 +216,9 @@ def _discard_file(change: Change, dentry: Dentry) -> None:
 def _discard_inode(change: Change, inode: Inode) -> None:
     size = sealed_size(change, inode) if stat.S_ISREG(inode.mode) else 0
     count_usage(change, inode.bucket, live=-size, objects=-1)
-    if inode.sealed:
-        change.delete(VERSION, inode.ino, inode.sealed)
+    version = change.get(VERSION, inode.ino, inode.sealed) if inode.sealed else None
+    if version is not None:
+        drop_version(change, version)
     for past in change.scan(INODE_PAST, (inode.ino,), limit=32):
         change.delete(INODE_PAST, past.ino, past.until)
     delete_rows(change, inode)

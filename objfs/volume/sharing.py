@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.meta.rows import Extent, Inode, Purge
 from objfs.meta.tables import EXTENT, EXTENT_PAST, PURGE
-from objfs.volume.content import copy_extents
+from objfs.volume.content import copy_extents, sweep_without_version
 from objfs.volume.core import Core
 from objfs.volume.extents import from_past
 from objfs.volume.handles import OpenInode
@@ -47,6 +47,7 @@ def _copy_batch(
         if not first:
             change.delete(PURGE, content, 0)
         row = core.row(opened.ino)
+        sweep_without_version(change, row)
         put_state(core, change, row, replace(row, content=content, content_at=0))
     opened.forget_extents()
     return content, None

@@ -20,6 +20,7 @@ from objfs.volume.buckets import Buckets
 from objfs.volume.core import Core
 from objfs.volume.damage import remembered
 from objfs.volume.erasing import Erasing
+from objfs.volume.forgetting import Forgetting
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
@@ -66,7 +67,7 @@ class Volume:
         self._history = history = History(core, reader)
         self._buckets = buckets = Buckets(core, history)
         self._erasing = erasing = Erasing(core, history)
-        self._background = background = Background(core, writeback, attributes)
+        self._background = background = Background(core, writeback, attributes, [erasing.run])
         # Names
         self.lookup = names.lookup
         self.parent_of = names.parent_of
@@ -116,6 +117,7 @@ class Volume:
         self.restore_at = TreeRestore(core, history, writeback).restore
         self.snapshots = Snapshots(core, writeback, attributes)
         self.erase = erasing.erase
+        self.forget = Forgetting(core, history, erasing).forget
         self.sweep = erasing.sweep
         # Background
         self.run = background.run

@@ -23,11 +23,12 @@ from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError
 from objfs.base.types import Stored
 from objfs.meta.rows import Inode, Purge, Unsealed
 from objfs.volume.commits import Commits
-from objfs.volume.content import end_orphan, purge_content
+from objfs.volume.content import end_orphan, purge_content, sweep_without_version
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer, DirtyBuffer
 from objfs.volume.handles import Handle, OpenInode
 from objfs.volume.inodes import put_state
+from objfs.volume.purging import purge_unreachable
 from objfs.volume.sharing import unshare
 
 logger = logging.getLogger(__name__)
@@ -336,6 +337,7 @@ class Writeback:
         with core.change() as change:
             if size == 0:
                 new = replace(row, size=0, allocated=0, content=change.new_id(), content_at=0)
+                sweep_without_version(change, row)
                 if opened.logged and not row.content_at:
                     purge = Purge(row.content, 0, row.sealed)
             else:
@@ -410,6 +412,7 @@ class Writeback:
             self._account(opened.dirty.bytes)
             opened.dirty = DirtyBuffer()
             self._core.freeing(lambda: end_orphan(self._core, opened.ino))
+            self._core.freeing(lambda: purge_unreachable(self._core, opened.ino))
             del self._core.open_inodes[opened.ino]
             opened.gone = True
             opened.changed = False
