@@ -19,6 +19,7 @@ from objfs.maint.background_commands import (
     background_status,
 )
 from objfs.maint.checking_commands import fsck, scrub
+from objfs.maint.difference_commands import diff, restore_plan
 from objfs.maint.forms import time_text
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.restore_commands import moment, restore_at
@@ -196,7 +197,9 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         retention_commands.retention_show,
         retention_commands.retention_apply,
         restore_at,
+        restore_plan,
         moment,
+        diff,
         snapshot_create,
         snapshot_list,
         snapshot_delete,
