@@ -24,6 +24,7 @@ from objfs.maint.forms import time_text
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.restore_commands import moment, restore_at
 from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
+from objfs.maint.view_commands import settle_moment
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
 from objfs.meta.tables import USAGE
@@ -181,6 +182,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
     for command in (
         status,
         sync,
+        settle_moment,
         recount,
         background_status,
         background_pause,

@@ -16,7 +16,7 @@ from operator import attrgetter
 import trio
 
 from objfs.base import limits
-from objfs.base.errors import BadHandle, ObjfsError, StaleInode
+from objfs.base.errors import BadHandle, DataLost, ObjfsError, StaleInode
 from objfs.base.types import Location
 from objfs.meta.rows import Extent
 from objfs.meta.tables import VERSION
@@ -83,7 +83,14 @@ class Reader:
             if end <= offset:
                 return b""
             extents = self._extents(opened, offset, end)
-            data = await self.read_extents(extents, offset, end)
+            try:
+                data = await self.read_extents(extents, offset, end)
+            except DataLost:
+                self._core.renew()
+                opened.forget_extents()
+                if extents == self._extents(opened, offset, end):
+                    raise
+                continue  # compaction moved them and removed their segment
             if extents == self._extents(opened, offset, end) and end <= opened.size:
                 return self._overlay(opened, data, offset, end)
 
