@@ -54,7 +54,7 @@ _BREATHS_PAID = 16  # pieces of work that are paid for together
 class Applied(msgspec.Struct):
     """What a pass did, or would do. Sizes in bytes."""
 
-    paths: int = 0  # that have rules and a history
+    paths: int = 0  # that have rules, directories not counted
     entries: int = 0  # of those paths, that went
     versions: int = 0  # that no path shows any more
     bytes: int = 0  # sizes of those
@@ -152,12 +152,12 @@ class RetentionPass:
 
     async def _place(self, bucket: Bucket, place: Place, rules: Retention) -> None:
         applied = self._cursor.applied
-        applied.paths += 1
+        applied.paths += not place.is_directory
         moment = self._moment(bucket, place, rules)
         judge = Judge(rules, moment, deleted_ns=deleted_at(self._database, place))
         going: list[PathEntry] = []
         async for entry, oldest in self._entries(bucket, place):
-            shown = Shown(entry.sequence, entry.until, entry.time_ns)
+            shown = Shown(entry.since, entry.until, entry.time_ns)
             reasons = judge.reasons(shown, oldest=oldest)
             if reasons == [PINNED] and not place.is_directory:
                 self._count_pinned(moment, entry)
@@ -241,7 +241,7 @@ class RetentionPass:
     def _count_pinned(self, moment: Moment, entry: PathEntry) -> None:
         applied = self._cursor.applied
         applied.pinned += 1
-        shown = {each for each in moment.pinned if entry.sequence <= each < entry.until}
+        shown = {each for each in moment.pinned if entry.since <= each < entry.until}
         for snapshot in self._core.pins.snapshots():
             if snapshot.sequence in shown:
                 applied.snapshots[snapshot.name] = applied.snapshots.get(snapshot.name, 0) + 1
@@ -258,10 +258,14 @@ class RetentionPass:
                     applied.versions += len(freed)
                     applied.bytes += sum(counted_bytes(version.size) for version in freed)
             return
+        # What was there before its first version goes after all of its versions.
+        begins = [entry.since for entry in going if entry.since != entry.sequence]
         try:
             report = await self._volume.erase(
                 bucket.name, place.key, [entry.sequence for entry in going]
             )
+            if begins:
+                await self._volume.erase(bucket.name, place.key, begins)
         except NotFound:  # the bucket was deleted meanwhile
             return
         if not place.is_directory:

@@ -43,9 +43,11 @@ class Place(NamedTuple):
 
 class PathEntry(NamedTuple):
     """What a path showed in [sequence, until). Without a version: a directory, a symlink, what was
-    never sealed."""
+    never sealed. From `since` on the name was there because of it: a file that was made and not
+    sealed yet has no entry of its own."""
 
     sequence: int
+    since: int
     until: int
     time_ns: int
     stretch: Stretch
@@ -127,29 +129,36 @@ def _entries(
 ) -> Iterator[PathEntry | None]:
     ino, begin, until = stretch.ino, stretch.begin, stretch.until
     erased = erased_entries(database, bucket.id, key, begin, until)
+    begin_hidden = begin < stretch.shown or begin in erased
+    first = None if begin_hidden else version_at(database, ino, begin)
+    held: Version | None = None  # the one before it may be the first
     lower, upper = max(begin + 1, stretch.shown), until
-    any_version = False
+    seen = False
     while True:
         page = database.scan(VERSION, (ino,), lower=lower, upper=upper, limit=_PAGE, reverse=True)
+        seen = seen or bool(page)
         for row in page:
-            any_version = True
-            if row.sealed not in erased:
-                yield PathEntry(row.sealed, until, row.time_ns, stretch, row)
-                until = row.sealed
+            if row.sealed in erased:
+                continue
+            if held is not None:
+                yield PathEntry(held.sealed, held.sealed, until, held.time_ns, stretch, held)
+                until = held.sealed
+            held = row
         if len(page) < _PAGE:
             break
         upper = page[-1].sealed
         yield None
-    if begin < stretch.shown or begin in erased:
-        return
-    current = version_at(database, ino, begin)
-    if current is not None:
-        time_ns = current.time_ns
-        if current.sealed != begin:
+    if held is not None:
+        since = held.sealed if begin_hidden or first is not None else begin
+        yield PathEntry(held.sealed, since, until, held.time_ns, stretch, held)
+        until = held.sealed
+    if first is not None:
+        time_ns = first.time_ns
+        if first.sealed != begin:
             time_ns = max(time_ns, time_of(database, begin))
-        yield PathEntry(begin, until, time_ns, stretch, current)
-    elif not any_version and is_there(database, stretch, erased, begin):
-        yield PathEntry(begin, until, time_of(database, begin), stretch, None)
+        yield PathEntry(begin, begin, until, time_ns, stretch, first)
+    elif not begin_hidden and not seen and is_there(database, stretch, erased, begin):
+        yield PathEntry(begin, begin, until, time_of(database, begin), stretch, None)
 
 
 def shows_something_below(

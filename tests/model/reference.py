@@ -275,8 +275,8 @@ class Reference(Timeline):
     ) -> None:
         for at, number in ((place, other.number), (new_place, node.number)):
             self.world.names[at[0]][at[1]] = number
-        for each in (node, other):
-            each.named = True
+        for each, at in ((node, place), (other, new_place)):
+            self.end_name(each, *at, removed=False, kept=True)
             self._close_name(each)
             self.put(each, ctime=self.now)
         if place[0] == new_place[0]:
@@ -302,7 +302,7 @@ class Reference(Timeline):
             if displaced.is_directory:
                 self._refuse(IsADirectory)
             self._displace(displaced)
-            displaced.named = True
+            self.end_name(displaced, directory, name, removed=True, kept=True)
             self._drop_link(displaced)
         was = self.world.nodes[entry.number].state_at(entry.sequence)
         content = entry.sealed.content

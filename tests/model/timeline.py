@@ -33,6 +33,7 @@ from objfs.base.limits import AMEND_NS, PASSING_NS
 from objfs.volume.passing_names import used_in_passing
 from tests.model.world import (
     KEPT,
+    NOWHERE,
     PENDING,
     ROOT,
     Entry,
@@ -180,14 +181,18 @@ class Timeline:
 
     # --- names used in passing -------------------------------------------------------------------
 
-    def end_name(self, node: Node, directory: int, name: str, *, removed: bool) -> None:
+    def end_name(
+        self, node: Node, directory: int, name: str, *, removed: bool, kept: bool = False
+    ) -> None:
         """A name of a file ends, with a history or without (SEMANTICS S6.7)."""
         if node.is_directory:
             return
-        if self._in_passing(node, directory, name, removed):
+        if not kept and self._in_passing(node, directory, name, removed):
             self.passed.append(Passed(PENDING, directory, name, node.number))
         else:
             node.named = True
+        if node.born_as == (directory, name):
+            node.born_as = NOWHERE
 
     def _in_passing(self, node: Node, directory: int, name: str, removed: bool) -> bool:
         """By the name, the file and how it ends; what names look like is taken as it is."""

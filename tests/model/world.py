@@ -10,6 +10,7 @@ from objfs.base.errors import ObjfsError
 
 ROOT = 0
 PENDING = 1 << 62  # the sequence of what is being done
+NOWHERE = (-1, "")
 EMPTY: tuple[tuple[bytes, bytes], ...] = ()
 
 
@@ -86,7 +87,7 @@ class Node:
     session: int | None = None  # the first sequence of the session; None: not in use
     opened_at: int = 0  # when the session began or made its last version
     flushed_at: int | None = None  # when a flush of this session made the newest version
-    born_as: tuple[int, str] | None = None  # its directory and name; None: made by a restore
+    born_as: tuple[int, str] | None = None  # directory and name; None: made by a restore
     born_at: int = 0
     named: bool = False  # a name of it ended that keeps its history
 
