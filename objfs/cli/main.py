@@ -17,7 +17,7 @@ from objfs.base.errors import ObjfsError
 from objfs.cli.background_commands import background
 from objfs.cli.bucket_commands import bucket
 from objfs.cli.checking_commands import fsck, scrub
-from objfs.cli.difference_commands import diff
+from objfs.cli.compaction_commands import compact
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.restore_commands import restore
@@ -63,18 +63,19 @@ for command in (
     versions,
     cat,
     restore,
-    diff,
     snapshot,
     bucket,
     retention,
     scrub,
     background,
     fsck,
+    compact,
     rebuild,
     inspect,
     bench,
 ):
     cli.add_command(command)
+cli.add_command(compact, "gc")
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ from typing import NamedTuple
 import trio
 from msgspec.structs import replace
 
-from objfs.base import limits
 from objfs.base.errors import (
     AccessDenied,
     BadHandle,
@@ -99,12 +98,10 @@ class _OpenDirectory:
 
 class Views:
     """The table of nodes and the calls on them. `expire` is told what the kernel must forget: an
-    entry of a directory, by ids. `seconds_max`: for how long the kernel may believe anything, where
-    nobody tells what changes."""
+    entry of a directory, by ids."""
 
-    def __init__(self, tree: PastTree, seconds_max: float = limits.KERNEL_CACHE_SECONDS) -> None:
+    def __init__(self, tree: PastTree) -> None:
         self.tree = tree
-        self._seconds_max = seconds_max
         self.expire: Callable[[int, bytes], None] = lambda id, name: None
         self._by_id: dict[int, _Numbered] = {}
         self._by_key: dict[object, _Numbered] = {}
@@ -191,7 +188,7 @@ class Views:
     def getattr(self, id: int) -> Shown:
         """The attributes of a node. NotFound when it was erased."""
         node = self._numbered(id).node
-        return Shown(replace(node.inode(), ino=id), min(node.seconds, self._seconds_max))
+        return Shown(replace(node.inode(), ino=id), node.seconds)
 
     def is_fixed(self, id: int) -> bool:
         """Whether what a file holds was there before it was opened."""
@@ -221,7 +218,7 @@ class Views:
 
     def _seconds(self, parent: Node, found: Found) -> float:
         """For how long the kernel may believe an entry of `parent`."""
-        return 0.0 if self._is_guarded(parent) else min(found.seconds, self._seconds_max)
+        return 0.0 if self._is_guarded(parent) else found.seconds
 
     def _is_guarded(self, parent: Node) -> bool:
         """Whether somebody may be refused what the kernel would allow."""
@@ -235,12 +232,8 @@ class Views:
     def permissions_changed(self, ino: int) -> None:
         """Mode, owner or ACL of a live inode changed. Every directory above may be cached."""
         if ino in self._directories:
-            self.expire_all()
-
-    def expire_all(self) -> None:
-        """The kernel must ask anew about everything."""
-        for parent, name in self._tops.values():
-            self.expire(parent, name)
+            for parent, name in self._tops.values():
+                self.expire(parent, name)
 
     # --- directories -----------------------------------------------------------------------------
 
@@ -265,10 +258,10 @@ class Views:
         if not self._give_dots(directory.numbered, start, give):
             return
         number = max(start + 1 - _FIRST, 0)
-        most = 0.0 if self._is_guarded(directory.numbered.node) else self._seconds_max
+        guarded = self._is_guarded(directory.numbered.node)
         while entries := await directory.load(number):
             for found in entries:
-                if not self._give(directory.numbered.id, found, number + _FIRST, most, give):
+                if not self._give(directory.numbered.id, found, number + _FIRST, guarded, give):
                     return
                 number += 1
 
@@ -281,11 +274,11 @@ class Views:
                     return False
         return True
 
-    def _give(self, parent: int, found: Found, cookie: int, most: float, give: Give) -> bool:
+    def _give(self, parent: int, found: Found, cookie: int, guarded: bool, give: Give) -> bool:
         """One entry; what the kernel does not take it does not know."""
         numbered = self._number(found.node, parent)
         inode = replace(found.inode, ino=numbered.id)
-        taken = give(found.name, cookie, inode, min(found.seconds, most))
+        taken = give(found.name, cookie, inode, 0.0 if guarded else found.seconds)
         if taken:
             self._counted(numbered, inode)
         elif numbered.lookups == 0:

@@ -11,9 +11,10 @@ A reader sees what was committed; `open_reader` commits first.
 
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import aiosqlite
 import msgspec
@@ -37,6 +38,10 @@ class Reader(Protocol):
         """The rows whose leading columns equal `prefix`, in order of the key, or of `index`, in
         pages of at most STREAM_PAGE_ROWS; every page is a checkpoint. IndexFailed when the index
         cannot be read."""
+
+    async def counts(self, table: Table[Any], index: str) -> dict[int, int]:
+        """How many rows there are for each value of the index's first field, an integer. Reads the
+        index only. IndexFailed."""
 
 
 @asynccontextmanager
@@ -94,6 +99,15 @@ class _SqliteReader:
         self, table: Table[R], prefix: Key = (), *, index: str | None = None
     ) -> AsyncIterator[list[R]]:
         return _Pages(self, table, prefix, index)
+
+    async def counts(self, table: Table[Any], index: str) -> dict[int, int]:
+        column = table.orders[index].columns[0]
+        fetch = aio_as_trio(self._connection.execute_fetchall)
+        sql = f'SELECT "{column}", count(*) FROM "{table.name}" GROUP BY "{column}"'
+        try:
+            return dict(await fetch(sql))
+        except sqlite3.Error as error:
+            raise index_failed(self._engine.path, error) from error
 
     async def page(
         self, table: Table[R], index: str | None, width: int, resume: bool, parameters: Key
@@ -164,6 +178,10 @@ class _DirectReader:
     ) -> AsyncIterator[list[R]]:
         return _Slices(self._database.scan(table, prefix, index=index))
 
+    async def counts(self, table: Table[Any], index: str) -> dict[int, int]:
+        await trio.lowlevel.checkpoint()
+        return _counts(table, index, self._database.scan(table))
+
 
 class _JoinedReader:
     """The same with all tables as they are now."""
@@ -177,6 +195,14 @@ class _JoinedReader:
         assert not prefix
         assert index is None
         return _Slices(self._rows[table.id])
+
+    async def counts(self, table: Table[Any], index: str) -> dict[int, int]:
+        await trio.lowlevel.checkpoint()
+        return _counts(table, index, self._rows[table.id])
+
+
+def _counts(table: Table[Any], index: str, rows: list[Any]) -> dict[int, int]:
+    return dict(Counter(cast("int", table.orders[index].of(row)[0]) for row in rows))
 
 
 class _Slices(Generic[R]):

@@ -149,6 +149,8 @@ class _CatchingUp(Generic[C]):
         logger.info("rebuilding the index: %s", reason)
         self._engine.reset()
         loaded, damaged = self._load_newest()
+        if damaged and not loaded:
+            self._check_beginning(damaged)
         replayed = self._replay(loaded, loaded)
         outcome = CatchUp("rebuilt", reason, loaded, damaged, replayed.metas, replayed.missing)
         return self._database(replayed.time_ns, outcome)
@@ -166,6 +168,19 @@ class _CatchingUp(Generic[C]):
             else:
                 return checkpoint.sequence, damaged
         return 0, damaged
+
+    def _check_beginning(self, damaged: int) -> None:
+        """Without a checkpoint everything has to be replayed from META 1 on. DataLost when what the
+        checkpoints covered was freed: an index of the rest would look like an empty store."""
+        for meta in self._log.metas(0):
+            if meta.sequence == 1:
+                return
+            break
+        raise DataLost(
+            f"the index cannot be made again: none of {damaged} checkpoints verifies, and the "
+            "changes that they covered were freed; put the damaged bulk segments (`objfs inspect` "
+            "finds them) or the directory index/ back from a backup of the store"
+        )
 
     def _load(self, checkpoint: C) -> None:
         """Raises DataLost when it is not a state of this log's history; the index is empty then."""

@@ -43,6 +43,24 @@ def prepare_data(
     return records
 
 
+def prepare_copy(
+    content: int, offset: int, data: Buffer, compressor: Compressor | None
+) -> BulkRecord:
+    """One DATA record of a copy, whatever its size."""
+    packed = None if compressor is None else compressor.compress(data)
+    if packed is None:
+        return _record(RecordKind.DATA, content, offset, Codec.NONE, len(data), [data])
+    return _record(RecordKind.DATA, content, offset, Codec.ZSTD, len(data), [packed])
+
+
+def copy_as_it_is(source: RecordHeader, content: int, offset: int, stored: Buffer) -> BulkRecord:
+    """A record with the verified stored payload of another."""
+    codec = Codec(source.codec)
+    record = _record(RecordKind.DATA, content, offset, codec, source.raw, [stored])
+    assert record.header.hash == source.hash
+    return record
+
+
 def prepare_part(
     sequence: int, part: int, total: int, data: Buffer, compressor: Compressor | None
 ) -> BulkRecord:

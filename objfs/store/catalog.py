@@ -91,6 +91,19 @@ class Catalog:
         assert not self._segments or segment.id > next(reversed(self._segments))
         self._segments[segment.id] = segment
 
+    def remove(self, segment: int) -> None:
+        """The segment is no longer part of the store. Never the newest one: its id leads on."""
+        assert segment != self.newest
+        assert self._segments[segment].state == State.SEALED
+        del self._segments[segment]
+        if self._loaded is not None and self._loaded[0] == segment:
+            self._loaded = None
+
+    @property
+    def newest(self) -> int:
+        """The highest id; 0 without segments."""
+        return next(reversed(self._segments), 0)
+
     def seed(self, segment: int) -> int | None:
         """The seed of a segment's checksums; None when there is no such segment."""
         found = self._segments.get(segment)

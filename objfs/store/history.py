@@ -56,7 +56,8 @@ class MetaReader:
             file = self._placement.reader(segment.id)
             size = file.size()
         except OSError as error:
-            self._note(Damage(segment.id, 0, 0, f"METAs {first} to {last}: {error}"))
+            if self._catalog.get(segment.id) is not None:  # else it was freed meanwhile
+                self._note(Damage(segment.id, 0, 0, f"METAs {first} to {last}: {error}"))
             return
         try:
             offsets = self._catalog.meta_offsets(segment, file)

@@ -56,6 +56,7 @@ from objfs.store.groupcommit import GroupCommit
 from objfs.store.history import Meta, MetaReader
 from objfs.store.placement import Placement
 from objfs.store.reader import Reader
+from objfs.store.reclaiming import Reclaimer
 from objfs.store.record import hash_bytes, pack_header, sum_payload
 from objfs.store.recovery import References, recover
 from objfs.store.verification import Verifier
@@ -126,6 +127,16 @@ class Log:
             clock=clock,
             randomness=randomness,
             fail=self._fail,
+        )
+        self.reclaimer = Reclaimer(
+            placement,
+            self._catalog,
+            self._checkpoints,
+            self._reader,
+            threads=threads,
+            compressor=self._compressor,
+            decompressor=decompressor,
+            write=self._write_bulk,
         )
         self._commit = GroupCommit(self._sync_round, self._check_failed)
         self._large_slots = trio.Semaphore(LARGE_APPENDS_MAX)
@@ -296,6 +307,12 @@ class Log:
         this and all later calls, when a sync failed."""
         await self._commit.wait_synced()
 
+    async def seal_active(self) -> None:
+        """Sync, and seal the active segments: the next appends begin new ones. DeviceFailed."""
+        if self._active.retire_all():
+            self._commit.appends += 1  # the footers
+            await self.sync()
+
     async def _sync_round(self) -> None:
         """One round of the group commit. Large appends in flight are not waited for."""
         planned = self._active.plan_round(self.last_sequence)
@@ -445,9 +462,8 @@ class Log:
             return
         self._closed = True
         try:
-            if self.failed is None and self._active.retire_all():
-                self._commit.appends += 1  # the footers
-                await self.sync()
+            if self.failed is None:
+                await self.seal_active()
         finally:
             self._active.clear()
             self._placement.close()

@@ -88,7 +88,7 @@ class MemoryFile:
         return done
 
     def read_into_nowait(self, offset: int, buffers: Sequence[bytearray], length: int) -> bool:
-        return self.read_into(offset, buffers) == length
+        return self._device.nowait and self.read_into(offset, buffers) == length
 
     def write(self, offset: int, buffers: Sequence[Buffer], length: int) -> None:
         self._check()
@@ -131,6 +131,7 @@ class MemoryDevice:
 
     def __init__(self, files: dict[str, bytes] | None = None, capacity: int = _TOTAL_BYTES) -> None:
         self.capacity = capacity
+        self.nowait = True  # whether reads that must not wait find what they look for
         self._names = {name: _Contents(data) for name, data in (files or {}).items()}
         self._synced_names = dict(self._names)
         # (name, contents, or None when the name went), in order

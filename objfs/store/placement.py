@@ -64,10 +64,20 @@ class Placement:
 
     def remove(self, segment: int) -> None:
         """The segment's name is gone; who reads from it goes on."""
+        self._device.remove(self._name(segment))
+        self.forget(segment)
+
+    def forget(self, segment: int) -> str:
+        """Nobody finds the segment any more; the name of its file, for `remove_file`."""
         name = self._name(segment)
         self._open.pop(segment, None)
-        self._device.remove(name)
         del self._kinds[segment]
+        return name
+
+    def remove_file(self, name: str) -> None:
+        """A forgotten segment's file is gone, durably, when this returns. In any thread."""
+        self._device.remove(name)
+        self._device.sync_names()
 
     def sync_names(self) -> None:
         """Names created and removed so far survive a power cut when this returns."""

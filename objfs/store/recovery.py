@@ -126,6 +126,7 @@ class _Recovery:
         self._note_broken()
         last = self._check_references(last)
         self._cut(last)
+        checkpoints = [each for each in checkpoints if self._is_of_history(each, last)]
         report = self._report
         report.segments, report.scanned = len(self._catalog), len(self._unsealed)
         report.last_sequence, report.synced_through = last, self._known
@@ -189,22 +190,39 @@ class _Recovery:
             for part in segment.index.parts:
                 yield segment.id, part
 
+    def _is_of_history(self, checkpoint: Checkpoint, last: int) -> bool:
+        """Whether a checkpoint covers METAs of this log. A crash may leave one whose METAs never
+        became durable; later, others have their sequences, in segments of a later epoch. It is
+        left out of its segment's footer, so that it does not come back then."""
+        segment = self._catalog.get(checkpoint.parts[0][0].segment)
+        assert segment is not None
+        journal = self._catalog.journal_of(checkpoint.sequence)
+        older = journal is None or journal.header.epoch <= segment.header.epoch
+        if checkpoint.sequence <= last and older:
+            return True
+        for location, _ in checkpoint.parts:
+            unsealed = self._unsealed.get(location.segment)
+            if unsealed is not None:
+                index = unsealed.segment.index
+                index.parts = [part for part in index.parts if part.offset != location.offset]
+        return False
+
     # --- History ---------------------------------------------------------------------------------
 
     def _walk(self, checkpoints: list[Checkpoint]) -> int:
         """Follow the META sequences; returns the last one of history, damaged ones included."""
+        # Journals are freed below the second newest checkpoint, and nowhere else: what is not there
+        # below it is not missed. (It was synced before the newest one was begun.)
+        freed = checkpoints[1].sequence if len(checkpoints) > 1 else 0
+        self._known = max(self._known, freed)
         journals = [segment for segment in self._catalog if segment.index.runs]
         if not journals:
-            if self._known:
-                self._missing(1, self._known, 0, 0)
+            self._missing(freed + 1, self._known, 0, 0)
             return self._known
-        first = journals[0].index.first_sequence
-        # Journals are freed below the second newest checkpoint, and nowhere else.
-        freed = checkpoints[1].sequence if len(checkpoints) > 1 else 0
-        expected = first if first - 1 <= freed else 1
+        expected, seen = freed + 1, 1
         for segment in journals:
             for run in segment.index.runs:
-                if run.first < expected:
+                if run.first < seen:
                     what = f"METAs from {run.first} on are there twice"
                     self._report.damage.append(Damage(segment.id, 0, 0, what))
                 if run.first > expected:
@@ -213,7 +231,8 @@ class _Recovery:
                         last = max(expected - 1, self._known)
                         self._report.cut_because = f"META {last + 1} is missing or broken"
                         return last
-                expected = max(expected, run.first + run.count)
+                seen = max(seen, run.first + run.count)
+                expected = max(expected, seen)
         self._missing(expected, self._known, journals[-1].id, 0)
         return max(expected - 1, self._known)
 

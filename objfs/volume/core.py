@@ -6,7 +6,9 @@ other task, when it returns.
 
 import datetime
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import trio
@@ -69,10 +71,6 @@ class Core:
         self.late_ctimes: dict[int, int] = {}  # of clean inodes, not logged yet
         self.directory_closed = 0  # when the name of a directory ended last
         self.shown = 0  # the newest moment that a view shows: no state that it has is amended
-        # Look anew at what another process may have changed: for who reads beside the owner.
-        self.renew: Callable[[], None] = lambda: None
-        # What a view shows was erased: what the mount told the kernel must be forgotten.
-        self.forget_views: Callable[[], None] = lambda: None
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
         self.spawn: Callable[..., None] | None = None  # set while background tasks run
@@ -87,6 +85,9 @@ class Core:
         self.scrub_turn = trio.Lock()  # who drives the scrub, of several that want to
         self.fsck_turn = trio.Lock()
         self.active = trio.Event()  # set while background tasks have work
+        self.moves = 0  # grows whenever compaction moved extents
+        self.unsharing: Counter[int] = Counter()  # contents that are being copied, row by row
+        self._appends: set[trio.Event] = set()  # appended and not committed yet, by their end
         self._growth_left = 0  # bytes that may be accepted before the next look at the device
         self._look_again = 0.0  # or when it is this late
 
@@ -117,6 +118,22 @@ class Core:
             if not self.give_reserve():
                 raise
             return act()
+
+    @contextmanager
+    def appending(self) -> Iterator[None]:
+        """Records are appended inside that no row refers to yet."""
+        ended = trio.Event()
+        self._appends.add(ended)
+        try:
+            yield
+        finally:
+            self._appends.remove(ended)
+            ended.set()
+
+    async def wait_committed(self) -> None:
+        """What has been appended so far is referred to by rows, or never will be."""
+        for ended in list(self._appends):
+            await ended.wait()
 
     # --- inodes ----------------------------------------------------------------------------------
 

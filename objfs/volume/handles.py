@@ -54,6 +54,7 @@ class OpenInode:
         "dirty_since",
         "extents",
         "extents_end",
+        "extents_moves",
         "extents_start",
         "flush_scheduled",
         "flush_seal",
@@ -94,6 +95,7 @@ class OpenInode:
         self.lock: trio.Lock | None = None  # made when a flush first has to wait
         self.extents: list[Extent] = []  # a window of the logged extents
         self.extents_start = self.extents_end = 0
+        self.extents_moves = 0  # `Core.moves` when they were read
         self.generation = 0  # grows when the logged extents change
         self.past: Version | None = None  # the version that is read, and not the working state
 

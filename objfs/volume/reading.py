@@ -4,6 +4,10 @@
 the segments) without a task switch, or says that it cannot. `read` waits for the device in threads.
 Data is verified by the store whenever it comes from a record.
 
+Compaction moves records and removes segments while reads are under way. A move is a change like any
+other and is counted in `Core.moves`: the extents that an open inode remembers are looked up anew
+after one, and a read that finds its segment gone starts over.
+
 Prefetch: a handle that reads on where it left off, and meets bytes that are not in memory, gets the
 next windows read in threads before they are asked for. (While the kernel has the segments cached,
 reading them inline is faster than any thread.) A window is used once and dropped; it holds logged
@@ -86,8 +90,6 @@ class Reader:
             try:
                 data = await self.read_extents(extents, offset, end)
             except DataLost:
-                self._core.renew()
-                opened.forget_extents()
                 if extents == self._extents(opened, offset, end):
                     raise
                 continue  # compaction moved them and removed their segment
@@ -134,7 +136,11 @@ class Reader:
 
     def _extents(self, opened: OpenInode, offset: int, end: int) -> list[Extent]:
         """The logged extents in [offset, end), from the window that the open inode keeps."""
-        if not (opened.extents_start <= offset and end <= opened.extents_end):
+        if (
+            opened.extents_start > offset
+            or end > opened.extents_end
+            or opened.extents_moves != self._core.moves
+        ):
             self._load_window(opened, offset, end)
         extents = opened.extents
         if len(extents) <= 1:
@@ -167,6 +173,7 @@ class Reader:
             if extents and extents[-1].offset + extents[-1].length > row.size:
                 extents = within(extents, row.size)  # a truncation is not finished
         opened.extents = extents
+        opened.extents_moves = self._core.moves
         opened.extents_start, opened.extents_end = offset, stop
 
     async def read_extents(self, extents: list[Extent], offset: int, end: int) -> Buffer:

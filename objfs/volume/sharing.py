@@ -25,9 +25,13 @@ async def unshare(core: Core, opened: OpenInode) -> None:
         return
     content = 0
     position: int | None = 0
-    while position is not None:
-        content, position = _copy_batch(core, opened, row, content, position)
-        await trio.lowlevel.checkpoint()
+    core.unsharing[row.content] += 1  # a batch begins where the last one ended: no rows are merged
+    try:
+        while position is not None:
+            content, position = _copy_batch(core, opened, row, content, position)
+            await trio.lowlevel.checkpoint()
+    finally:
+        core.unsharing[row.content] -= 1
 
 
 def _copy_batch(

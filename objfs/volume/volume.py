@@ -60,6 +60,7 @@ class Volume:
         self.core = core
         self._settled: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.jobs: Jobs | None = None
+        self.compaction: object = None  # of the layers above
         self._writeback = writeback = Writeback(core)
         self._reader = reader = Reader(core)
         self._names = names = Namespace(core, writeback)

@@ -232,12 +232,13 @@ class Writeback:
         size = None if opened.dirty else opened.size
         opened.flushing = taken
         try:
-            stored = await self._append(row.content, taken)
-            core.freeing(
-                lambda: self._commits.commit(
-                    opened, row.content, stored, size, seal=seal, by_flush=by_flush
+            with core.appending():
+                stored = await self._append(row.content, taken)
+                core.freeing(
+                    lambda: self._commits.commit(
+                        opened, row.content, stored, size, seal=seal, by_flush=by_flush
+                    )
                 )
-            )
         except BaseException:
             held = opened.dirty.bytes + taken.bytes
             opened.flushing = None

@@ -136,6 +136,7 @@ class Generator:
             *usual,
             (4, lambda: ("upkeep", ())),
             (1, lambda: ("checkpoint", ())),
+            (3, lambda: ("compact", (self._random.choice((0.0, 0.1, 0.5)),))),
             (2, lambda: ("commit", ())),
             (1, lambda: ("remount", (self._index_fault(),))),
             (3, self._crash),

@@ -383,6 +383,9 @@ class Reference(Timeline):
     def commit(self) -> None:
         """Nothing that anybody sees."""
 
+    def compact(self, least: float) -> None:
+        """Nothing that anybody sees, at any moment."""
+
     def _changed(self, node: Node) -> None:
         node.changed = True
         node.times = node.times._replace(mtime=self.now, ctime=self.now)

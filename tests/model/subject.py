@@ -8,6 +8,8 @@ import os
 from collections.abc import Awaitable
 
 from objfs.base.types import AttributeChange, Caller
+from objfs.maint.compaction import compaction_of
+from objfs.maint.scheduler import Budget, Gate
 from objfs.meta.rows import Inode
 from objfs.volume.handles import Handle
 from objfs.volume.view import View
@@ -102,6 +104,14 @@ class Subject:
 
     async def checkpoint(self) -> None:
         await self.volume.checkpoint()
+
+    async def compact(self, least: float) -> None:
+        """Segments that are dead to this share at least; checkpoints and all."""
+        compaction = compaction_of(self.volume)
+        budget = Budget(self.volume.core, None, Gate(False))
+        await compaction.prepare(budget)
+        for each in await compaction.candidates(budget, least):
+            await compaction.compact(each.segment, budget)
 
     def commit(self) -> None:
         self.volume.commit()
