@@ -122,6 +122,7 @@ COMPACTION_ROW_BYTES = 128  # what reading a row costs of the budget
 KERNEL_CACHE_SECONDS = 86_400.0
 BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change
 INTERPRETER_SWITCH_SECONDS = 200e-6  # how long a thread may keep the loop from the interpreter
+MOMENT_MOUNT_SECONDS = 60.0  # what a mount of a moment lets the kernel believe: it is told nothing
 CHANGING_VIEW_SECONDS = 1.0  # and what a name of the past leads to that means something else later
 MOUNT_NICENESS = -5  # a drive answers before the programs that wait for it
 KERNEL_READ_AHEAD_BYTES = 4 * MIB

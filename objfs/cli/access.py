@@ -54,7 +54,7 @@ class LocalAccess:
 @asynccontextmanager
 async def reach(directory: StoreDirectory) -> AsyncIterator[Access]:
     """Access to a store. StoreHeld when its owner does not listen, for a bounded time."""
-    found = await _owner_or_ownership(directory)
+    found = await owner_or_ownership(directory)
     if isinstance(found, ControlClient):
         with found:
             yield RemoteAccess(found)
@@ -63,8 +63,10 @@ async def reach(directory: StoreDirectory) -> AsyncIterator[Access]:
             yield LocalAccess(volume)
 
 
-async def _owner_or_ownership(directory: StoreDirectory) -> ControlClient | StoreLock:
-    """Waits while the store is held and nobody listens: another command has it, or a mount that
+async def owner_or_ownership(directory: StoreDirectory) -> ControlClient | StoreLock:
+    """The process that owns a store, or the right to be it. StoreHeld.
+
+    Waits while the store is held and nobody listens: another command has it, or a mount that
     is just starting or ending."""
     with trio.move_on_after(STORE_HELD_SECONDS_MAX):
         while True:

@@ -27,11 +27,9 @@ Work = Callable[[Callable[[], None]], None]
 class LogFile(RotatingFileHandler):
     """The log file, bounded; takes standard output and error with it when it turns over."""
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        super().__init__(
-            directory / LOG_FILE, maxBytes=LOG_FILE_BYTES_MAX, backupCount=LOG_FILES_KEPT
-        )
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        super().__init__(path, maxBytes=LOG_FILE_BYTES_MAX, backupCount=LOG_FILES_KEPT)
         self.setFormatter(logging.Formatter(LOG_FORMAT))
 
     def doRollover(self) -> None:
@@ -55,7 +53,7 @@ def name_process() -> None:
     Path("/proc/self/comm").write_text(PROCESS_NAME)
 
 
-def in_background(log_directory: Path, work: Work) -> None:
+def in_background(log_directory: Path, work: Work, log_file: str = LOG_FILE) -> None:
     """Run `work(ready)` in a process of its own; returns when that has called `ready()`. Raises
     what it said when it ended before."""
     sys.stdout.flush()
@@ -64,18 +62,18 @@ def in_background(log_directory: Path, work: Work) -> None:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _be_the_child(log_directory, work, writer)
+        _be_the_child(log_directory / log_file, work, writer)
     os.close(writer)
     with open(reader, "rb") as pipe:
         said = pipe.read()
     if said != READY:
         os.waitpid(child, 0)
-        log = log_directory / LOG_FILE
+        log = log_directory / log_file
         reason = said.decode(errors="replace").removeprefix(READY.decode())
         raise MountError(reason or f"the background process ended without a word; see {log}")
 
 
-def _be_the_child(log_directory: Path, work: Work, pipe: int) -> NoReturn:
+def _be_the_child(log: Path, work: Work, pipe: int) -> NoReturn:
     def ready() -> None:
         os.write(pipe, READY)
         os.close(pipe)
@@ -84,7 +82,7 @@ def _be_the_child(log_directory: Path, work: Work, pipe: int) -> NoReturn:
     try:
         os.setsid()
         os.chdir("/")  # the directory it was started in may go away
-        handler = LogFile(log_directory)
+        handler = LogFile(log)
         logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, STDIN)
@@ -98,7 +96,7 @@ def _be_the_child(log_directory: Path, work: Work, pipe: int) -> NoReturn:
         _say(pipe, str(error))
     except BaseException as error:
         logging.getLogger(__name__).exception("ended unexpectedly")
-        _say(pipe, f"it ended unexpectedly ({error!r}); {log_directory / LOG_FILE} says where")
+        _say(pipe, f"it ended unexpectedly ({error!r}); {log} says where")
     finally:
         logging.shutdown()
         os._exit(status)  # nothing of the parent's is to be cleaned up twice

@@ -18,6 +18,7 @@ from objfs.cli.background_commands import background
 from objfs.cli.bucket_commands import bucket
 from objfs.cli.checking_commands import fsck, scrub
 from objfs.cli.compaction_commands import compact
+from objfs.cli.difference_commands import diff
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.restore_commands import restore
@@ -63,6 +64,7 @@ for command in (
     versions,
     cat,
     restore,
+    diff,
     snapshot,
     bucket,
     retention,

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from objfs.base.errors import MountError
-from objfs.cli import mountinfo
+from objfs.cli import mountinfo, presence
 from objfs.cli.mountinfo import FILESYSTEM, Mount, is_below
 from objfs.cli.targets import absolute, serving_owner
 from objfs.cli.unmounting import kernel_unmount
@@ -38,6 +38,7 @@ def _clear(mount: Mount, text: str) -> None:
     client = serving_owner(mount)
     if client is not None:
         client.close()
+    if client is not None or presence.server_of(mount.device) is not None:
         raise MountError(
             f"{text}: busy: {shown} is mounted there already; `objfs umount {text}` ends that"
         )

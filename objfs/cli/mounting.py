@@ -3,6 +3,9 @@ itself, started in this order and ended in the reverse one.
 
     lock -> volume -> background tasks -> control socket -> mount -> ready
     unmounted -> no more commands -> volume closed -> who waits is told -> lock
+
+A mount of a moment does the same, read-only; or does without lock and control socket when another
+process owns the store (`objfs/cli/moment_mount.py`).
 """
 
 import contextlib
@@ -19,8 +22,16 @@ import trio
 from objfs.base.errors import Busy, ObjfsError
 from objfs.base.limits import INTERPRETER_SWITCH_SECONDS, MOUNT_NICENESS
 from objfs.base.system import TrioThreads
-from objfs.cli.access import run
+from objfs.cli.access import owner_or_ownership, run
 from objfs.cli.clock import command_clock
+from objfs.cli.control_client import ControlClient
+from objfs.cli.moment_mount import (
+    Moment,
+    ask_owner,
+    construct_beside,
+    root_of,
+    serve_beside,
+)
 from objfs.cli.mount_options import AskedOptions
 from objfs.cli.mountinfo import ALL_BUCKETS, Source
 from objfs.cli.opening import construct, take_lock
@@ -29,6 +40,9 @@ from objfs.fuse.mount import MountOptions, serve
 from objfs.maint import commands
 from objfs.maint.control import ControlServer
 from objfs.maint.jobs import scheduler_of
+from objfs.maint.view_commands import sequence_of_moment
+from objfs.store.lock import StoreLock
+from objfs.volume.past_nodes import Node
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -41,6 +55,7 @@ class MountPlan(NamedTuple):
     source: Source
     point: Path
     options: AskedOptions
+    moment: Moment | None = None
 
 
 def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
@@ -49,10 +64,33 @@ def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
     sys.setswitchinterval(INTERPRETER_SWITCH_SECONDS)
     with contextlib.suppress(PermissionError):  # an ordinary user's drive waits its turn
         os.setpriority(os.PRIO_PROCESS, 0, MOUNT_NICENESS)
-    with take_lock(plan.directory):
-        volume = construct(plan.directory, read_only=plan.options.read_only)
-        run(lambda: _serve(plan, volume, ready))
+    found = take_lock(plan.directory) if plan.moment is None else run(partial(_find, plan))
+    if isinstance(found, ControlClient):
+        _serve_beside(plan, found, ready)
+    else:
+        with found:
+            volume = construct(plan.directory, read_only=plan.options.read_only)
+            run(lambda: _serve(plan, volume, ready))
     logger.info("unmounted %s", plan.point)
+
+
+async def _find(plan: MountPlan) -> ControlClient | StoreLock:
+    return await owner_or_ownership(plan.directory)
+
+
+def _serve_beside(plan: MountPlan, client: ControlClient, ready: Callable[[], None]) -> None:
+    """Show a moment while another process owns the store."""
+    assert plan.moment is not None
+    with client:
+        sequence = ask_owner(client, plan.moment)
+        volume = construct_beside(plan.directory, sequence)
+    node = root_of(volume, plan.source, sequence)
+    run(lambda: serve_beside(volume, node, plan.point, _mount_options(plan), ready))
+
+
+def _mount_options(plan: MountPlan) -> MountOptions:
+    asked = plan.options
+    return MountOptions(plan.source.encode(), asked.read_only, asked.allow_other, asked.kernel)
 
 
 async def _serve(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:
@@ -104,16 +142,21 @@ class _Owner:
 
 async def _mount(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:
     """Serve the mount to its end; `ready` when it is usable. NotFound, MountError."""
-    source, asked = plan.source, plan.options
-    all_buckets = source.bucket == ALL_BUCKETS
-    root = None if all_buckets else volume.root(source.bucket, source.prefix)
-    options = MountOptions(source.encode(), asked.read_only, asked.allow_other, asked.kernel)
+    source = plan.source
+    root: int | Node | None
+    if plan.moment is not None:
+        found = sequence_of_moment(volume, *plan.moment)
+        root = root_of(volume, source, found)
+    elif source.bucket == ALL_BUCKETS:
+        root = None
+    else:
+        root = volume.root(source.bucket, source.prefix)
     serving = partial(
         serve,
         volume,
         root,
         plan.point,
-        options,
+        _mount_options(plan),
         clock=command_clock(),
         threads=TrioThreads(),
     )

@@ -8,6 +8,7 @@ import click
 
 from objfs.base.errors import AlreadyExists, InvalidRequest, IsADirectory, NotFound
 from objfs.cli.access import hand_over_writes, reach, run
+from objfs.cli.difference_commands import plan_pages, print_pages
 from objfs.cli.output import json_option, print_json, progress_bar, size_text
 from objfs.cli.store_directory import read_store
 from objfs.cli.targets import Target, is_object_name, target_of
@@ -25,6 +26,7 @@ snapshot_option = click.option("--snapshot", metavar="NAME", help="As a snapshot
 @at_option
 @snapshot_option
 @click.option("--to", "destination", metavar="DEST", help="Put it there instead.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be done.")
 @json_option
 def restore(
     path: str,
@@ -32,6 +34,7 @@ def restore(
     at: str | None,
     snapshot: str | None,
     destination: str | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Bring back the file or the tree PATH as it was: a version, a time, or a snapshot.
@@ -48,6 +51,10 @@ def restore(
     target = target_of(path, whole=version_id is None)
     if not target.bucket:
         raise InvalidRequest(f"{path}: these are all buckets: choose one of them")
+    if dry_run:
+        moment = {"version_id": version_id, "at": at, "snapshot": snapshot}
+        run(lambda: _print_plan(target, moment, destination is not None, as_json))
+        return
     if destination is not None and not is_object_name(destination):
         _restore_outside(target, version_id, at, snapshot, destination)
         done: dict[str, Any] = {}
@@ -70,6 +77,15 @@ def restore(
                 "what was replaced or removed stays in the history: see `objfs versions`, or undo "
                 "all of it by a restore to a time before"
             )
+
+
+async def _print_plan(
+    target: Target, moment: dict[str, str | None], elsewhere: bool, as_json: bool
+) -> None:
+    async with reach(read_store(target.store)) as access:
+        await hand_over_writes(access)
+        pages = plan_pages(access, target, **moment, elsewhere=elsewhere)
+        await print_pages(pages, "actions", target.key, as_json)
 
 
 _SHOWN = (

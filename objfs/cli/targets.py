@@ -11,10 +11,10 @@ from typing import NamedTuple
 import click
 
 from objfs.base.errors import InvalidRequest, IsADirectory, NameTooLong, NotAStore, NotFound
-from objfs.base.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
+from objfs.base.limits import FILE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX
 from objfs.base.system import LocalZone
 from objfs.base.times import parse_time
-from objfs.cli import control_client, mountinfo
+from objfs.cli import control_client, mountinfo, presence
 from objfs.cli.clock import command_clock
 from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import ALL_BUCKETS, FILESYSTEM, Mount, Source
@@ -33,7 +33,8 @@ class TimeParameter(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return parse_time(str(value), command_clock().now_ns(), LocalZone())
+            time_ns = parse_time(str(value), command_clock().now_ns(), LocalZone())
+            return max(min(time_ns, FILE_BYTES_MAX), 0)  # what 63 bits say lasts until 2262
         except InvalidRequest as error:
             self.fail(str(error), param, ctx)
 
@@ -132,9 +133,10 @@ def target_of(text: str, *, whole: bool = False) -> Target:
 def _follow_links(mount: Mount, path: bytes) -> bytes:
     """`path` with the symlinks of its directories followed, if its mount is alive."""
     client = serving_owner(mount)
-    if client is None:
+    if client is not None:
+        client.close()
+    elif presence.server_of(mount.device) is None:
         return path
-    client.close()
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 

@@ -8,7 +8,7 @@ import os
 import select
 
 from objfs.base.errors import Busy, MountError, StoreError
-from objfs.cli import mountinfo
+from objfs.cli import mountinfo, presence
 from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import FILESYSTEM, Mount
 from objfs.cli.targets import absolute, serving_owner
@@ -31,6 +31,9 @@ def unmount(text: str, lazy: bool) -> str:
     mount = objfs_mount_at(text)
     client = serving_owner(mount)
     if client is None:
+        server = presence.server_of(mount.device)
+        if server is not None:
+            return _unmount_beside(text, mount, server, lazy)
         kernel_unmount(mount.point, lazy=True)
         return f"{text}: its process was gone; took the dead mount away"
     with client:
@@ -56,6 +59,19 @@ def unmount(text: str, lazy: bool) -> str:
         finally:
             os.close(process)
     return f"{text}: unmounted, everything is durable"
+
+
+def _unmount_beside(text: str, mount: Mount, server: int, lazy: bool) -> str:
+    """A mount of a moment, by a process that does not own the store: there is nothing to write."""
+    process = os.pidfd_open(server)
+    try:
+        kernel_unmount(mount.point, lazy=lazy)
+        mounts = mountinfo.read_mounts()
+        if not lazy and all(each.device != mount.device for each in mounts):
+            select.select([process], [], [])
+    finally:
+        os.close(process)
+    return f"{text}: {'detached' if lazy else 'unmounted'}"
 
 
 def _unmount_and_wait(client: ControlClient, point: bytes, process: int) -> None:

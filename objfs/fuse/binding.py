@@ -384,3 +384,25 @@ class Binding(pyfuse3.Operations):
             self._do.removexattr(inode, name)
         except Exception as error:
             raise self._failed("removexattr", error, inode) from error
+
+
+class MomentBinding(Binding):
+    """For a mount of a moment, read-only to the kernel: its root has the id of a view here."""
+
+    def _id(self, id: int) -> int:
+        return self._root if id == ROOT_ID else id
+
+    async def lookup(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        return await super().lookup(self._id(parent), name, ctx)
+
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return await super().getattr(self._id(inode), ctx)
+
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        return await super().opendir(self._id(inode), ctx)
+
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        return await super().getxattr(self._id(inode), name, ctx)
+
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return await super().listxattr(self._id(inode), ctx)

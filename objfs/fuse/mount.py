@@ -33,11 +33,12 @@ from objfs.base.limits import (
 )
 from objfs.base.ports import Clock, Threads
 from objfs.fuse import SHIM, mount_point
-from objfs.fuse.binding import Binding
+from objfs.fuse.binding import Binding, MomentBinding
 from objfs.fuse.invalidation import Change, Invalidations
 from objfs.fuse.operations import ROOT_ID, Operations
 from objfs.fuse.shim import DONT_MASK, KERNEL_KILLS
 from objfs.fuse.waiter import install
+from objfs.volume.past_nodes import Node
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class MountOptions(NamedTuple):
 
 async def serve(
     volume: Volume,
-    root: int | None,
+    root: int | Node | None,
     mountpoint: Path,
     options: MountOptions,
     *,
@@ -67,7 +68,8 @@ async def serve(
     threads: Threads,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Mount `root` (None: all buckets) and serve until it is unmounted; started when it is usable.
+    """Mount `root` and serve until it is unmounted; started when it is usable. A directory by its
+    inode number, None for all buckets, or a view of the past.
 
     The caller runs `volume.run` meanwhile and closes the volume afterwards. One mount per process,
     from its main thread. A cancelled caller unmounts in good order. MountError before it started.
@@ -86,13 +88,17 @@ class _Session:
     """One mount, from mounting to its end."""
 
     def __init__(
-        self, volume: Volume, root: int | None, point: bytes, clock: Clock, threads: Threads
+        self, volume: Volume, root: int | Node | None, point: bytes, clock: Clock, threads: Threads
     ) -> None:
         self._volume = volume
         self._point = point
         self._clock = clock
         self._threads = threads
-        self._operations = Operations(volume, root)
+        self._is_moment = isinstance(root, Node)
+        if isinstance(root, Node):
+            self._operations = Operations.of_moment(volume, root)
+        else:
+            self._operations = Operations(volume, root)
         self._operations.views.expire = self._expire
         self._device: str | None = None  # major:minor, while mounted
         self._ended = trio.Event()  # the loop serves no more
@@ -112,7 +118,8 @@ class _Session:
         threads = self._volume.core.threads
         waiter = install(self._clock, lambda: getattr(threads, "in_flight", 0) > 0)
         self._volume.core.request_at = lambda: waiter.lowlevel.request_at
-        binding = Binding(self._operations, self._connected)
+        kind = MomentBinding if self._is_moment else Binding
+        binding = kind(self._operations, self._connected)
         _init(binding, self._point, _words(options))
         mounted = mount_point.mounted_at(self._point)
         self._device = mounted.device if mounted is not None else None
@@ -134,6 +141,8 @@ class _Session:
     def _everything(self) -> Iterator[Change]:
         """The names in the mounted root."""
         root, after = self._operations.root, 0
+        if self._is_moment:
+            return
         if self._operations.all_buckets:
             yield from ((ROOT_ID, bucket.name.encode()) for bucket in self._volume.buckets())
             return

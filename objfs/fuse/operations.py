@@ -42,6 +42,7 @@ from objfs.fuse.views import VIEW_BIT, Shown, Views
 from objfs.volume.acl import ACCESS_NAME, DEFAULT_NAME
 from objfs.volume.dirty import Buffer
 from objfs.volume.listing import Entry, Listing
+from objfs.volume.past_nodes import Node
 from objfs.volume.volume import Handle, Inode, Volume
 
 ROOT_ID = 1
@@ -79,6 +80,14 @@ class Operations:
         # the kernel leaves that to us.
         self.kernel_kills = False
         self._killing: set[int] = set()
+
+    @classmethod
+    def of_moment(cls, volume: Volume, node: Node) -> "Operations":
+        """Those of a mount that shows a view and nothing else. The kernel's root is the view's."""
+        operations = cls(volume, ROOT_ID)
+        operations.views = Views(volume.past, limits.MOMENT_MOUNT_SECONDS)
+        operations.root = operations.views.keep(node, ROOT_ID, b"").ino
+        return operations
 
     # --- inodes and names ------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import trio
 from msgspec.structs import replace
 
+from objfs.base import limits
 from objfs.base.errors import (
     AccessDenied,
     BadHandle,
@@ -98,10 +99,12 @@ class _OpenDirectory:
 
 class Views:
     """The table of nodes and the calls on them. `expire` is told what the kernel must forget: an
-    entry of a directory, by ids."""
+    entry of a directory, by ids. `seconds_max`: for how long the kernel may believe anything, where
+    nobody tells what changes."""
 
-    def __init__(self, tree: PastTree) -> None:
+    def __init__(self, tree: PastTree, seconds_max: float = limits.KERNEL_CACHE_SECONDS) -> None:
         self.tree = tree
+        self._seconds_max = seconds_max
         self.expire: Callable[[int, bytes], None] = lambda id, name: None
         self._by_id: dict[int, _Numbered] = {}
         self._by_key: dict[object, _Numbered] = {}
@@ -188,7 +191,7 @@ class Views:
     def getattr(self, id: int) -> Shown:
         """The attributes of a node. NotFound when it was erased."""
         node = self._numbered(id).node
-        return Shown(replace(node.inode(), ino=id), node.seconds)
+        return Shown(replace(node.inode(), ino=id), min(node.seconds, self._seconds_max))
 
     def is_fixed(self, id: int) -> bool:
         """Whether what a file holds was there before it was opened."""
@@ -218,7 +221,7 @@ class Views:
 
     def _seconds(self, parent: Node, found: Found) -> float:
         """For how long the kernel may believe an entry of `parent`."""
-        return 0.0 if self._is_guarded(parent) else found.seconds
+        return 0.0 if self._is_guarded(parent) else min(found.seconds, self._seconds_max)
 
     def _is_guarded(self, parent: Node) -> bool:
         """Whether somebody may be refused what the kernel would allow."""
@@ -232,8 +235,12 @@ class Views:
     def permissions_changed(self, ino: int) -> None:
         """Mode, owner or ACL of a live inode changed. Every directory above may be cached."""
         if ino in self._directories:
-            for parent, name in self._tops.values():
-                self.expire(parent, name)
+            self.expire_all()
+
+    def expire_all(self) -> None:
+        """The kernel must ask anew about everything."""
+        for parent, name in self._tops.values():
+            self.expire(parent, name)
 
     # --- directories -----------------------------------------------------------------------------
 
@@ -258,10 +265,10 @@ class Views:
         if not self._give_dots(directory.numbered, start, give):
             return
         number = max(start + 1 - _FIRST, 0)
-        guarded = self._is_guarded(directory.numbered.node)
+        most = 0.0 if self._is_guarded(directory.numbered.node) else self._seconds_max
         while entries := await directory.load(number):
             for found in entries:
-                if not self._give(directory.numbered.id, found, number + _FIRST, guarded, give):
+                if not self._give(directory.numbered.id, found, number + _FIRST, most, give):
                     return
                 number += 1
 
@@ -274,11 +281,11 @@ class Views:
                     return False
         return True
 
-    def _give(self, parent: int, found: Found, cookie: int, guarded: bool, give: Give) -> bool:
+    def _give(self, parent: int, found: Found, cookie: int, most: float, give: Give) -> bool:
         """One entry; what the kernel does not take it does not know."""
         numbered = self._number(found.node, parent)
         inode = replace(found.inode, ino=numbered.id)
-        taken = give(found.name, cookie, inode, 0.0 if guarded else found.seconds)
+        taken = give(found.name, cookie, inode, min(found.seconds, most))
         if taken:
             self._counted(numbered, inode)
         elif numbered.lookups == 0:

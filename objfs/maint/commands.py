@@ -20,10 +20,12 @@ from objfs.maint.background_commands import (
 )
 from objfs.maint.checking_commands import fsck, scrub
 from objfs.maint.compaction_commands import compact_end, compact_plan, compact_segment
+from objfs.maint.difference_commands import diff, restore_plan
 from objfs.maint.forms import time_text
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.restore_commands import moment, restore_at
 from objfs.maint.snapshot_commands import snapshot_create, snapshot_delete, snapshot_list
+from objfs.maint.view_commands import settle_moment
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
 from objfs.meta.tables import USAGE
@@ -181,6 +183,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
     for command in (
         status,
         sync,
+        settle_moment,
         recount,
         background_status,
         background_pause,
@@ -200,7 +203,9 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         retention_commands.retention_show,
         retention_commands.retention_apply,
         restore_at,
+        restore_plan,
         moment,
+        diff,
         snapshot_create,
         snapshot_list,
         snapshot_delete,

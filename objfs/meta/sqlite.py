@@ -132,9 +132,12 @@ class SqliteEngine:
         self._fold_wanted = False  # set by checkpoint_wal in its thread, honoured by commit
         self._open()
 
-    def _open(self) -> None:
+    def _connect(self) -> None:
         self._connection, reason = open_index(self.path, self._store_id)
         self.discarded = reason or self.discarded
+
+    def _open(self) -> None:
+        self._connect()
         self.applied: Applied | None = read_applied(self._connection, self._store_id)
         self._kept = self.applied  # what the file's state row says
         self._active = False  # whether the SQL transaction is open

@@ -110,6 +110,26 @@ def open_index(path: Path, store_id: bytes) -> tuple[sqlite3.Connection, str | N
     return _create(path, store_id), reason
 
 
+def open_reading(path: Path, store_id: bytes) -> sqlite3.Connection:
+    """A connection that only reads, beside the process that owns the index. IndexFailed when there
+    is none that can be read."""
+    uri = path.absolute().as_uri() + "?mode=ro"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, cached_statements=_STATEMENTS_CACHED
+        )
+        try:
+            connection.execute(f"PRAGMA cache_size = {-INDEX_CACHE_BYTES // 1024}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            _judge(connection, store_id)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, Unusable) as error:
+        raise IndexFailed(f"the index {path} cannot be read beside its owner: {error}") from error
+    return connection
+
+
 def discard(path: Path) -> None:
     """Remove the index and what is left of copies of it."""
     try:

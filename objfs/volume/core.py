@@ -71,6 +71,10 @@ class Core:
         self.late_ctimes: dict[int, int] = {}  # of clean inodes, not logged yet
         self.directory_closed = 0  # when the name of a directory ended last
         self.shown = 0  # the newest moment that a view shows: no state that it has is amended
+        # Look anew at what another process may have changed: for who reads beside the owner.
+        self.renew: Callable[[], None] = lambda: None
+        # What a view shows was erased: what the mount told the kernel must be forgotten.
+        self.forget_views: Callable[[], None] = lambda: None
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
         self.spawn: Callable[..., None] | None = None  # set while background tasks run

@@ -133,6 +133,7 @@ class Erasing:
         """After entries were purged: of the directories from which names went."""
         await self._pruning.prune(directories)
         self._core.erased = bool(self._core.database.scan(ERASED, limit=1))
+        self._core.forget_views()
         self._wanted.set()
 
     # --- in the background -----------------------------------------------------------------------

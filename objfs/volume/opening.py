@@ -19,10 +19,13 @@ from objfs.base.ports import Clock, Threads
 from objfs.base.settings import Settings
 from objfs.base.types import Location
 from objfs.meta.change_record import decode_change
+from objfs.meta.database import Database
 from objfs.meta.engine import Engine
 from objfs.meta.replay import Progress, catch_up
 from objfs.meta.rows import Extent
-from objfs.meta.tables import ORPHAN, UNSEALED
+from objfs.meta.sqlite_reading import SqliteReader
+from objfs.meta.tables import ERASED, ORPHAN, UNSEALED
+from objfs.store.beside import LogBeside
 from objfs.store.log import Log
 from objfs.volume.commits import Commits
 from objfs.volume.content import end_orphan, finish_purges
@@ -76,6 +79,31 @@ def open_volume(
         if log.recovery.damage:
             remember_recovery(core)
         database.commit()
+    return Volume(core)
+
+
+def open_beside(
+    log: LogBeside,
+    engine: SqliteReader,
+    *,
+    clock: Clock,
+    threads: Threads,
+    settings: Settings,
+    zone: datetime.tzinfo = datetime.UTC,
+) -> Volume:
+    """A volume to read from while another process owns the store."""
+    database = Database(engine, log, clock)
+    core = Core(
+        log, database, clock=clock, threads=threads, settings=settings, read_only=True, zone=zone
+    )
+
+    def began() -> None:
+        core.active.set()  # so that the transaction ends soon
+        core.erased = bool(database.scan(ERASED, limit=1))
+
+    engine.commit()
+    engine.began = began
+    core.renew = database.commit
     return Volume(core)
 
 

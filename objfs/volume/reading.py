@@ -90,6 +90,8 @@ class Reader:
             try:
                 data = await self.read_extents(extents, offset, end)
             except DataLost:
+                self._core.renew()
+                opened.forget_extents()
                 if extents == self._extents(opened, offset, end):
                     raise
                 continue  # compaction moved them and removed their segment

@@ -105,12 +105,7 @@ class TreeRestore:
         directory must exist. NotFound if it was not; AlreadyExists if a tree is to go where
         something is; NotADirectory, IsADirectory, NoSpace."""
         tree = self._history.tree(bucket, sequence)
-        place = tree.find(key)
-        if place is None:
-            raise NotFound(
-                f"{shown_key(key)} did not exist in bucket {bucket.name!r} at that moment: "
-                "`objfs versions` shows when it did"
-            )
+        place = tree.existing(key)
         core = self._core
         core.check_writable()
         walk = _Walk(core, self._writeback, tree)

@@ -10,6 +10,7 @@ import stat
 from typing import NamedTuple
 
 from objfs.base import limits
+from objfs.base.errors import NotFound
 from objfs.meta.database import Database
 from objfs.meta.rows import Bucket, Dentry, DentryPast, Inode, Version
 from objfs.meta.tables import DENTRY, DENTRY_PAST
@@ -53,6 +54,11 @@ class Tree:
         self.sequence = view.sequence
         self.root = Place(b"", bucket.root, 0)
 
+    @property
+    def hides_versions(self) -> bool:
+        """Whether entries may be hidden, which the row of an inode does not tell."""
+        return self.view.hides_versions
+
     def child(self, directory: Place, key: bytes) -> Place | None:
         """The entry with this key (a directory's with its slash). None if there was none."""
         row = self.view.dentry(directory.ino, key)
@@ -78,6 +84,16 @@ class Tree:
         """The place that a path led to, whatever it was."""
         way = self.way_to(key)
         return way[-1] if len(way) == len(split_key(key)) + 1 else None
+
+    def existing(self, key: bytes) -> Place:
+        """The same. NotFound if there was none."""
+        place = self.find(key)
+        if place is None:
+            raise NotFound(
+                f"{shown_key(key)} did not exist in bucket {self.bucket.name!r} at that moment: "
+                "`objfs versions` shows when it did"
+            )
+        return place
 
     def children(
         self, directory: Place, after: bytes = b"", limit: int = limits.LISTING_PAGE_ENTRIES

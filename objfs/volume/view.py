@@ -55,6 +55,11 @@ class View:
         self._reader = reader
         self.sequence = sequence
 
+    @property
+    def hides_versions(self) -> bool:
+        """Whether entries of keys may be hidden, which the row of an inode does not tell."""
+        return bool(self._core.erased)
+
     # --- names -----------------------------------------------------------------------------------
 
     def dentry(self, parent: int, key: bytes) -> Dentry | None:

@@ -9,7 +9,7 @@ import pytest
 
 from objfs.base.errors import MountError, StoreHeld
 from objfs.cli import daemon
-from objfs.cli.daemon import LogFile, in_background
+from objfs.cli.daemon import LOG_FILE, LogFile, in_background
 
 Ready = Callable[[], None]
 
@@ -80,7 +80,7 @@ def test_the_log_file_is_bounded_and_keeps_the_streams(
     monkeypatch.setattr(daemon, "LOG_FILE_BYTES_MAX", 500)
     monkeypatch.setattr(daemon, "LOG_FILES_KEPT", 2)
     saved = [os.dup(1), os.dup(2)]
-    handler = LogFile(tmp_path)
+    handler = LogFile(tmp_path / LOG_FILE)
     try:
         handler.take_standard_streams()
         logger = logging.Logger("test")
