@@ -149,6 +149,7 @@ CONTROL_IDLE_SECONDS_MAX = 3600.0  # a reader of `objfs cat` may pause
 CONTROL_GOODBYE_SECONDS_MAX = 5.0  # for telling those who wait that the volume is closed
 CONTROL_READ_BYTES_MAX = 4 * MIB  # of a version, in one answer
 CONTROL_PAGE_ENTRIES = 1000
+CHANGES_SHOWN = 100  # beneath a directory, if no number is asked for
 STORE_HELD_SECONDS_MAX = 10.0  # how long a command waits for an owner that does not listen yet
 STORE_HELD_POLL_SECONDS = 0.05
 VISIBLE_SECONDS_MAX = 5.0  # how long a restore waits for the kernel to forget the old state

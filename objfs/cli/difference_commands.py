@@ -1,7 +1,6 @@
 """`objfs diff`, and what `objfs restore --dry-run` prints."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from objfs.cli.access import Access, hand_over_writes, reach, run
 from objfs.cli.output import json_option, size_text
 from objfs.cli.store_directory import read_store
 from objfs.cli.targets import Target, target_of
+from objfs.cli.version_commands import path_below
 
 
 @click.command()
@@ -95,9 +95,9 @@ async def print_pages(
 
 
 def _line(each: dict[str, Any], key: bytes) -> str:
-    text = f"{each['kind']:<10} {_shown(each['path'], key)}"
+    text = f"{each['kind']:<10} {path_below(each['path'], key)}"
     if each["before_path"] is not None:
-        text += f"  (was {_shown(each['before_path'], key)})"
+        text += f"  (was {path_below(each['before_path'], key)})"
     sizes = [
         size_text(size) for size in (each["size_before"], each["size_after"]) if size is not None
     ]
@@ -109,11 +109,3 @@ def _line(each: dict[str, Any], key: bytes) -> str:
     else:
         details += [name for name in each["attributes"] if name != "mtime"]
     return text + f"  {', '.join(details)}" * bool(details)
-
-
-def _shown(path: str, key: bytes) -> str:
-    """A path below PATH, or the whole of it where it is not."""
-    top = os.fsdecode(key.rstrip(b"/"))
-    if path.rstrip("/") == top:
-        return "." if path.endswith("/") or not path else os.path.basename(path)
-    return path.removeprefix(top + "/") if top else path

@@ -1,20 +1,20 @@
 """`objfs versions`, `cat`: the past of one file."""
 
 import datetime
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import click
 
-from objfs.base.errors import NotFound
-from objfs.base.limits import (
-    CONTROL_READ_BYTES_MAX,
-)
+from objfs.base.errors import InvalidRequest, NotFound
+from objfs.base.limits import CHANGES_SHOWN, CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
 from objfs.cli.access import Access, reach, run
 from objfs.cli.output import json_option, print_json, print_table, size_text
 from objfs.cli.store_directory import read_store
 from objfs.cli.targets import Target, target_of
+from objfs.volume.history import sequence_of
 
 version_option = click.option(
     "--version", "version_id", required=True, metavar="ID", help="As `objfs versions` shows it."
@@ -23,16 +23,46 @@ version_option = click.option(
 
 @click.command()
 @click.argument("path")
+@click.option("--limit", type=click.IntRange(1), help="At most so many (of a directory: 100).")
+@click.option("--before", metavar="ID", help="Only those before a version id: the next page.")
 @json_option
-def versions(path: str, as_json: bool) -> None:
-    """List all versions of the file PATH, newest first.
+def versions(path: str, limit: int | None, before: str | None, as_json: bool) -> None:
+    """List all versions of the file PATH, newest first; of a directory, what changed beneath it.
 
-    PATH lies inside a mount, or is STORE:BUCKET/KEY. Deleted files have versions too.
+    PATH lies inside a mount, or is STORE:BUCKET/KEY. What was deleted has a history too.
     """
-    entries = run(lambda: _all_versions(target_of(path)))
+    target = target_of(path, whole=True)
+    if not target.bucket:
+        raise InvalidRequest(f"{path}: these are all buckets: choose one of them")
+    below = None if before is None else sequence_of(before)
+    found = run(lambda: _history_of(target, limit, below))
     if as_json:
-        print_json({"versions": entries})
-        return
+        print_json(found)
+    elif "changes" in found:
+        _print_changes(found, target)
+    else:
+        _print_versions(found["versions"])
+
+
+async def _history_of(target: Target, limit: int | None, before: int | None) -> dict[str, Any]:
+    """The JSON form: `versions` of a file, or `changes` of a directory and the `next` page."""
+    named: dict[str, Any] = {"bucket": target.bucket, "key": target.key}
+    async with reach(read_store(target.store)) as access:
+        kind = (await access.call("path_kind", **named))["kind"]
+        if kind == "file":
+            return {"versions": await _all_versions(access, target, limit, before)}
+        wanted, found = limit or CHANGES_SHOWN, list[dict[str, Any]]()
+        while len(found) < wanted:
+            size = min(wanted - len(found), CONTROL_PAGE_ENTRIES)
+            page = await access.call("changes", **named, before=before, limit=size)
+            found += page["changes"]
+            before = page["next"]
+            if before is None:
+                break
+    return {"changes": found, "next": None if before is None else f"{before:x}"}
+
+
+def _print_versions(entries: list[dict[str, Any]]) -> None:
     print_table(
         ("VERSION", "TIME", ">SIZE", ""),
         (
@@ -47,26 +77,55 @@ def versions(path: str, as_json: bool) -> None:
     )
 
 
+def _print_changes(found: dict[str, Any], target: Target) -> None:
+    print_table(
+        ("VERSION", "TIME", ">SIZE", "KIND", "PATH"),
+        (
+            (
+                entry["version_id"],
+                local_time(entry["time"]),
+                "" if entry["size"] is None else size_text(entry["size"]),
+                entry["kind"],
+                path_below(entry["path"], target.key)
+                + (
+                    ""
+                    if entry["before_path"] is None
+                    else f"  (was {path_below(entry['before_path'], target.key)})"
+                ),
+            )
+            for entry in found["changes"]
+        ),
+    )
+    if found["next"] is not None:
+        click.echo(f"older ones: --before {found['next']}", err=True)
+
+
+def path_below(path: str, key: bytes) -> str:
+    """A path below `key` as people write it from there, or the whole of it where it is not."""
+    top = os.fsdecode(key.rstrip(b"/"))
+    if path.rstrip("/") == top:
+        return "." if path.endswith("/") or not path else os.path.basename(path)
+    return path.removeprefix(top + "/") if top else path
+
+
 def local_time(text: str) -> str:
     """A time of the JSON form, in this machine's zone, to the second."""
     return f"{datetime.datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-async def _all_versions(target: Target) -> list[dict[str, Any]]:
+async def _all_versions(
+    access: Access, target: Target, limit: int | None, before: int | None
+) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    before: int | None = None
-    async with reach(read_store(target.store)) as access:
-        while True:
-            page = await access.call(
-                "versions", bucket=target.bucket, key=target.key, before=before
-            )
-            entries += page["versions"]
-            before = page["next"]
-            if before is None:
-                break
+    while limit is None or len(entries) < limit:
+        page = await access.call("versions", bucket=target.bucket, key=target.key, before=before)
+        entries += page["versions"]
+        before = page["next"]
+        if before is None:
+            break
     if not entries:
         raise NotFound(f"{target.name}: there are no versions of it, it never was a file")
-    return entries
+    return entries[:limit]
 
 
 @click.command()

@@ -18,6 +18,7 @@ from objfs.maint.background_commands import (
     background_resume,
     background_status,
 )
+from objfs.maint.change_commands import changes, path_kind
 from objfs.maint.checking_commands import fsck, scrub
 from objfs.maint.compaction_commands import compact_end, compact_plan, compact_segment
 from objfs.maint.difference_commands import diff, restore_plan
@@ -196,6 +197,8 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         bucket_set,
         bucket_delete,
         versions,
+        path_kind,
+        changes,
         read_version,
         restore,
         retention_commands.retention_set,

@@ -141,8 +141,6 @@ def test_restore_stays_in_its_store(objfs: CommandLine, store: Path, tmp_path: P
     ("path", "message"),
     [
         ("{store}:main/none", "never"),
-        ("{store}:main", "a file is needed"),
-        ("{store}:main/", "a file is needed"),
         ("{store}:nothing/a", "no bucket"),
         ("{store}:main/" + "n" * 256, "a name has at most 255 bytes"),
         ("{store}:main/" + "d/" * 2100 + "f", "a path has at most 4096 bytes"),
@@ -169,3 +167,37 @@ def test_a_store_whose_path_has_a_colon(objfs: CommandLine, tmp_path: Path) -> N
     put(path, b"f", b"x")
     assert len(version_ids(objfs, f"{path}:main/f")) == 1
     assert objfs("status", path).status == 0
+
+
+def test_what_changed_beneath_a_directory(objfs: CommandLine, store: Path) -> None:
+    """S6.9"""
+    put(store, b"a", b"one", b"second")
+    put(store, b"b", b"x")
+
+    async def rename(volume: Volume) -> None:
+        await volume.rename(volume.root("main"), b"b", volume.root("main"), b"c")
+
+    with_volume(store, rename)
+    answer = objfs("versions", f"{store}:main", "--json").json
+    assert [(each["kind"], each["path"], each["size"]) for each in answer["changes"]] == [
+        ("renamed", "c", 1),
+        ("created", "b", 1),
+        ("changed", "a", 6),
+        ("created", "a", 3),
+    ]
+    assert answer["next"] is None
+    first = objfs("versions", f"{store}:main", "--json", "--limit", "3").json
+    assert first["changes"] == answer["changes"][:3]
+    rest = objfs("versions", f"{store}:main", "--json", "--before", first["next"]).json
+    assert rest == {"changes": answer["changes"][3:], "next": None}
+    table = objfs("versions", f"{store}:main/", "--limit", "1")
+    assert "(was b)" in table.out
+    assert f"--before {answer['changes'][0]['version_id']}" in table.err
+
+
+def test_pages_of_a_file(objfs: CommandLine, store: Path) -> None:
+    put(store, b"a", b"one", b"second", b"the third")
+    path = f"{store}:main/a"
+    ids = version_ids(objfs, path)
+    some = objfs("versions", path, "--limit", "1", "--before", ids[0], "--json").json["versions"]
+    assert [each["version_id"] for each in some] == ids[1:2]
