@@ -19,6 +19,7 @@ from objfs.cli.bucket_commands import bucket
 from objfs.cli.checking_commands import fsck, scrub
 from objfs.cli.compaction_commands import compact
 from objfs.cli.difference_commands import diff
+from objfs.cli.forget_commands import du, forget
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.restore_commands import restore
@@ -72,6 +73,8 @@ for command in (
     background,
     fsck,
     compact,
+    forget,
+    du,
     rebuild,
     inspect,
     bench,

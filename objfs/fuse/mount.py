@@ -123,7 +123,9 @@ class _Session:
         _init(binding, self._point, _words(options))
         mounted = mount_point.mounted_at(self._point)
         self._device = mounted.device if mounted is not None else None
-        self._volume.set_invalidate(self._changed_behind, self._invalidations.settled)
+        self._volume.set_invalidate(
+            self._changed_behind, self._invalidations.settled, self._operations.views.erased
+        )
 
     def _connected(self) -> None:
         """The kernel said hello: what it does and does not do is settled."""

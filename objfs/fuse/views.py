@@ -3,7 +3,7 @@
 The tree itself is `objfs/volume/past_tree.py`. Here its nodes get ids with VIEW_BIT set, from a
 table that lasts as long as the kernel remembers the id: every lookup, and every entry of a listing
 that the kernel took, counts; `forget` counts back. An id is never used again, so what the kernel
-caches under it is right for ever.
+caches under it is right for ever; but when history is erased, everything gets a new id (`erased`).
 
 **Permissions.** The kernel checks the mode and the ACL that it is shown: those of the moment. What
 the same inode forbids *today* is refused here, to anybody but root: a directory at the lookup of an
@@ -149,7 +149,8 @@ class Views:
 
     def _drop(self, numbered: _Numbered) -> None:
         del self._by_id[numbered.id]
-        del self._by_key[numbered.node.key]
+        if self._by_key.get(numbered.node.key) is numbered:
+            del self._by_key[numbered.node.key]
 
     def forget(self, id: int, lookups: int) -> None:
         """The kernel counts back."""
@@ -241,6 +242,16 @@ class Views:
         """The kernel must ask anew about everything."""
         for parent, name in self._tops.values():
             self.expire(parent, name)
+
+    def erased(self) -> None:
+        """Something of the past was erased: a node may show something older from now on. What the
+        kernel has open keeps its id, and fails or goes on; who looks anew gets another one, from
+        the tops on, without the entries and pages that the kernel keeps for what is open."""
+        self.expire_all()
+        self._tops = {id: place for id, place in self._tops.items() if not place[1]}
+        self._by_key = {
+            key: numbered for key, numbered in self._by_key.items() if numbered.id in self._tops
+        }
 
     # --- directories -----------------------------------------------------------------------------
 

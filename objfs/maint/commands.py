@@ -22,6 +22,7 @@ from objfs.maint.change_commands import changes, path_kind
 from objfs.maint.checking_commands import fsck, scrub
 from objfs.maint.compaction_commands import compact_end, compact_plan, compact_segment
 from objfs.maint.difference_commands import diff, restore_plan
+from objfs.maint.forgetting_commands import du, forget
 from objfs.maint.forms import time_text
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.restore_commands import moment, restore_at
@@ -214,6 +215,8 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         snapshot_delete,
         scrub,
         fsck,
+        forget,
+        du,
     )
 }
 

@@ -82,6 +82,7 @@ class Core:
             -1e9
         )  # when a door was last asked for anything
         self.invalidate: Callable[[int, bytes | None], None] = lambda ino, name: None
+        self.invalidate_past: Callable[[], None] = lambda: None  # something of it was erased
         self.quotas = {
             bucket.id: bucket.quota_bytes for bucket in database.scan(BUCKET) if bucket.quota_bytes
         }

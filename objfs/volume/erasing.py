@@ -132,6 +132,7 @@ class Erasing:
     async def _finish(self, directories: set[int]) -> None:
         """After entries were purged: of the directories from which names went."""
         await self._pruning.prune(directories)
+        self._core.invalidate_past()
         self._core.erased = bool(self._core.database.scan(ERASED, limit=1))
         self._core.forget_views()
         self._wanted.set()

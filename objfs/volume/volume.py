@@ -138,10 +138,13 @@ class Volume:
         self,
         invalidate: Callable[[int, bytes | None], None],
         settled: Callable[[], Awaitable[None]],
+        past: Callable[[], None] = lambda: None,
     ) -> None:
         """`invalidate(parent, name)` or `invalidate(ino, None)` is called for what changed behind
-        the kernel; `settled` returns when the kernel knows."""
+        the kernel, `past()` when something of the past was erased; `settled` returns when the
+        kernel knows."""
         self.core.invalidate = invalidate
+        self.core.invalidate_past = past
         self._settled = settled
 
     async def seen(self) -> None:
