@@ -386,6 +386,7 @@ class Operations:
     def opendir_past(self, id: int, caller: Caller) -> int:
         """Open a directory of a view."""
         fh = next(self._numbers) | VIEW_BIT
+        self._volume.core.read_index_ahead()
         self.views.opendir(id, fh, caller)
         return fh
 
@@ -395,6 +396,7 @@ class Operations:
         if ino != ROOT_ID and not stat.S_ISDIR(self._volume.getattr(ino).mode):
             raise NotADirectory(f"inode {ino} is not a directory")
         fh = next(self._numbers)
+        self._volume.core.read_index_ahead()
         listing = None if ino == ROOT_ID else self._volume.listing(ino)
         self._directories[fh] = OpenDirectory(ino, listing)
         return fh

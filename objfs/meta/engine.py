@@ -115,6 +115,9 @@ class Engine(Protocol):
     def dump(self) -> Iterator[tuple[str, AnyRow]]:
         """Every row with its table's name: tables by id, rows in key order."""
 
+    def read_ahead(self) -> None:
+        """Let the system read the index into memory; may be called from a thread."""
+
     def wal_bytes(self) -> int:
         """How long the engine's own write-ahead log is; 0 if it has none."""
 

@@ -148,6 +148,9 @@ class MemoryEngine:
             for key in stored.sorted[None]:
                 yield table.name, stored.rows[key]
 
+    def read_ahead(self) -> None:
+        """It is in memory."""
+
     def wal_bytes(self) -> int:
         return 0
 

@@ -27,7 +27,7 @@ from typing import Any, cast
 import msgspec
 
 from objfs.base.errors import IndexFailed
-from objfs.base.limits import INDEX_CACHED_ROWS_MAX, INDEX_WAL_BYTES_MAX
+from objfs.base.limits import INDEX_CACHED_ROWS_MAX, INDEX_READ_AHEAD_BYTES_MAX, INDEX_WAL_BYTES_MAX
 from objfs.meta.engine import Applied, Backup, Changed
 from objfs.meta.sqlite_file import (
     BUSY_MILLISECONDS,
@@ -437,6 +437,17 @@ class SqliteEngine:
         self._heads[table_id] = set()
 
     # --- The file ---------------------------------------------------------------------------------
+
+    def read_ahead(self) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return  # whoever reads it will say why
+        try:
+            if os.fstat(descriptor).st_size <= INDEX_READ_AHEAD_BYTES_MAX:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
 
     def wal_bytes(self) -> int:
         try:

@@ -7,7 +7,7 @@ other task, when it returns.
 import datetime
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -93,6 +93,7 @@ class Core:
         self.moves = 0  # grows whenever compaction moved extents
         self.unsharing: Counter[int] = Counter()  # contents that are being copied, row by row
         self._appends: set[trio.Event] = set()  # appended and not committed yet, by their end
+        self._index_read_at = float("-inf")  # when the index was read ahead
         self._growth_left = 0  # bytes that may be accepted before the next look at the device
         self._look_again = 0.0  # or when it is this late
 
@@ -103,6 +104,19 @@ class Core:
         self.check_writable()
         self.active.set()
         return self.database.change()
+
+    def run_soon(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Do what only saves time, once the loop has nothing to answer; or not at all."""
+        if self.spawn is not None:
+            self.spawn(_harmless, work, *arguments)
+
+    def read_index_ahead(self) -> None:
+        """A directory is going to be listed: its rows lie scattered over the index's file, which
+        the system reads much faster as a whole than page by page."""
+        now = self.clock.monotonic()
+        if now - self._index_read_at > limits.INDEX_READ_AHEAD_SECONDS:
+            self._index_read_at = now
+            self.run_soon(self.threads.run, self.database.engine.read_ahead)
 
     def go_idle(self) -> None:
         """Background tasks have nothing to do until the next change or write."""
@@ -260,3 +274,11 @@ class Core:
             free > self.settings.reserve_bytes + limits.SPACE_MARGIN_BYTES
         ):
             self.reserve.restore()
+
+
+async def _harmless(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    """An error of what nobody waits for must not end the mount: whoever asks for it meets it."""
+    try:
+        await work(*arguments)
+    except Exception as error:
+        logger.debug("working ahead failed: %r", error)

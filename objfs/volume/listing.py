@@ -5,14 +5,10 @@ one. What was read ahead is given out only if nothing was logged since: a name t
 meanwhile must not come back. What open files have not logged yet is put on top when it is given.
 """
 
-import logging
-
 from objfs.meta.database import Database
 from objfs.meta.rows import Dentry, Inode
 from objfs.meta.tables import DENTRY, INODE
 from objfs.volume.core import Core
-
-logger = logging.getLogger(__name__)
 
 Entry = tuple[bytes, int, Inode]  # name, cookie, inode
 
@@ -59,13 +55,9 @@ class Listing:
 
     def look_ahead(self, after: int, limit: int) -> None:
         """Read what follows `after` once the loop has nothing to answer."""
-        if self._core.spawn is not None:
-            self._core.spawn(self._read_ahead, after, limit)
+        self._core.run_soon(self._read_ahead, after, limit)
 
     async def _read_ahead(self, after: int, limit: int) -> None:
         database = self._core.database
-        try:
-            self._ahead = logged_page(database, self._ino, after, limit)
-            self._after, self._sequence = after, database.sequence
-        except Exception as error:  # the reader will ask, and meet it
-            logger.debug("reading directory %d ahead failed: %s", self._ino, error)
+        self._ahead = logged_page(database, self._ino, after, limit)
+        self._after, self._sequence = after, database.sequence

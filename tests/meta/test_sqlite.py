@@ -308,3 +308,11 @@ def test_many_keys_are_found_however_far_apart(tmp_path: Path, step: int) -> Non
         found = engine.get_many(ORPHAN, [(key,) for key in keys])
         assert found == [rows.get(key) for key in keys]
     engine.close()
+
+
+def test_reading_ahead_changes_nothing_and_needs_no_file(tmp_path: Path) -> None:
+    engine = SqliteEngine(tmp_path, STORE_ID)
+    engine.read_ahead()
+    engine.path.unlink()
+    engine.read_ahead()
+    engine.close()

@@ -84,3 +84,24 @@ async def test_what_an_open_file_has_not_logged_is_shown(volume: Volume) -> None
     assert volume.write_nowait(handle, 0, b"12345")
     assert [inode.size for _, _, inode in listing.page(0, 3)] == [0, 5]
     await volume.release(handle)
+
+
+async def test_the_index_is_read_ahead_now_and_then(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    core = volume.core
+    monkeypatch.setattr(core.database.engine, "read_ahead", lambda: asked.append(1.0))
+    for _ in range(3):
+        core.read_index_ahead()
+        await trio.testing.wait_all_tasks_blocked()
+    assert len(asked) == 1
+
+
+async def test_an_error_of_working_ahead_ends_nothing(volume: Volume) -> None:
+    async def fail() -> None:
+        raise RuntimeError("nobody waits for this")
+
+    volume.core.run_soon(fail)
+    await trio.testing.wait_all_tasks_blocked()
+    assert volume.lookup(volume.root(BUCKET), b"f1")
