@@ -15,7 +15,7 @@ from objfs.base.limits import IDS_PER_CHANGE_MAX, ROWS_PER_BATCH_MAX
 from objfs.maint.fsck_work import Work
 from objfs.maint.live_records import TABLES as EXTENTS
 from objfs.meta.maintenance import open_reader
-from objfs.meta.tables import INODE, PURGE, VERSION, Table
+from objfs.meta.tables import INODE, PURGE, SWEEP, VERSION, Table
 
 _OWNERS: tuple[Table[Any], ...] = (INODE, VERSION)
 
@@ -60,7 +60,8 @@ async def _without_owner(work: Work, owners: "array[int]", began: int) -> set[in
 
 
 def _is_going(work: Work, content: int) -> bool:
-    return bool(work.database.scan(PURGE, (content,), limit=1))
+    scan = work.database.scan
+    return bool(scan(PURGE, (content,), limit=1) or scan(SWEEP, (content,), limit=1))
 
 
 async def _report(work: Work, content: int) -> None:

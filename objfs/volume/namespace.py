@@ -41,6 +41,8 @@ from objfs.volume.inodes import (
 )
 from objfs.volume.listing import Listing, logged_page
 from objfs.volume.passing_names import leaves_no_history
+from objfs.volume.purging import Settling
+from objfs.volume.routes import Routes
 from objfs.volume.writeback import Writeback
 
 RENAME_NOREPLACE = 1
@@ -274,9 +276,7 @@ class Namespace:
     def _unlink(self, parent: int, dentry: Dentry) -> None:
         core = self._core
         with core.change() as change:
-            inode = core.row(dentry.ino)
-            close_entry(core, change, dentry, "removed")
-            drop_link(core, change, inode)
+            remove_entry(core, change, dentry)
             touch_directory(core, change, directory_row(core, parent))
 
     def rmdir(self, parent: int, name: bytes) -> None:
@@ -399,8 +399,7 @@ class Namespace:
             elif is_directory:
                 raise NotADirectory(f"{new_name!r} is not a directory")
             else:
-                close_entry(core, change, target, "removed")
-                drop_link(core, change, core.row(target.ino))
+                remove_entry(core, change, target)
         close_entry(core, change, source, "renamed")
         key = new_name + b"/" if is_directory else new_name
         change.put(Dentry(new_parent, key, source.ino, change.sequence, change.new_id()))
@@ -434,19 +433,31 @@ class Namespace:
         touch_directory(core, change, core.row(one.parent), links)
 
 
+def remove_entry(core: Core, change: Change, dentry: Dentry) -> None:
+    """The name of a file goes, and the file with its last one. Of one that was used in passing and
+    that nobody has open, nothing is left; of one that is open, when it is closed."""
+    inode = core.row(dentry.ino)
+    kept = close_entry(core, change, dentry, "removed")
+    drop_link(core, change, inode)
+    if not kept and change.get(INODE, dentry.ino) is None:
+        settled = Settling(core, change, Routes(change), dentry.ino).settle([])
+        assert settled.done, "a file used in passing is small"
+
+
 def close_entry(
     core: Core, change: Change, dentry: Dentry, end: Literal["kept", "renamed", "removed"] = "kept"
-) -> None:
+) -> bool:
     """A name ends: it goes to the past, unless it began in this very change, or was used in
-    passing (how it ended decides that). The version that it ends with may no longer be replaced."""
+    passing (how it ended decides that; False then). The version that it ends with may no longer
+    be replaced."""
     core.expose(dentry.ino)
     if dentry.key.endswith(b"/"):
         core.directory_closed = change.sequence
     change.delete(DENTRY, dentry.parent, dentry.key)
     if dentry.since == change.sequence:
-        return
+        return True
     if end != "kept" and leaves_no_history(core, change, dentry, removed=end == "removed"):
-        return
+        return False
     change.put(
         DentryPast(
             dentry.parent,
@@ -459,3 +470,4 @@ def close_entry(
             dentry.shown,
         )
     )
+    return True

@@ -10,9 +10,9 @@ nobody, and `.objfs/deleted` would be full of such. So a name keeps no history i
 - the bucket has no lock, and no snapshot was taken since the file was made.
 
 Then the past does not show the name at all; the history of the name that the file got is what it
-would be anyway. A rename loses a name, a removal loses bytes: so the names of the second column
-have to be surer than those of the first. Where a user could have meant the name, it keeps its
-history.
+would be anyway. Of a file that was removed nothing is kept: its bytes go when it is closed. A
+rename loses a name, a removal loses bytes: so the names of the second column have to be surer than
+those of the first. Where a user could have meant the name, it keeps its history.
 
 | name | who | renamed away | removed |
 |---|---|---|---|
@@ -38,11 +38,12 @@ of 100 are not recognized, and then keep a history, which does no harm.
 
 import re
 import stat
+from typing import Any
 
 from objfs.base.limits import IDS_PER_CHANGE_MAX, PASSING_NS
 from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, Inode
-from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, VERSION
+from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, INODE_PAST, VERSION, Table
 from objfs.volume.core import Core
 
 # Six characters with a capital, and not a word with a capital or in capitals.
@@ -57,6 +58,8 @@ _EITHER = re.compile(
     rb"|\..+\.kate-swp",
     re.DOTALL,
 )
+_ROWS_MAX = 20
+_KEPT: tuple[Table[Any], ...] = (VERSION, INODE_PAST)
 _HOLDING = b".~tmp~/"  # the directory's key
 
 
@@ -83,8 +86,8 @@ def leaves_no_history(core: Core, change: Change, dentry: Dentry, *, removed: bo
     looks = used_in_passing(dentry.key, inode.mode, inode.size, removed=removed)
     if not looks and (removed or not _is_held(change, dentry)):
         return False
-    if removed and inode.nlink == 1:
-        return False  # its bytes would stay with nothing that shows them
+    if removed and inode.nlink == 1 and not _is_small(change, inode.ino):
+        return False
     born = inode.ino // IDS_PER_CHANGE_MAX
     bucket = change.get(BUCKET, inode.bucket)
     return (
@@ -92,6 +95,11 @@ def leaves_no_history(core: Core, change: Change, dentry: Dentry, *, removed: bo
         and core.pins.newest < born
         and _came_in_passing(change, dentry, inode, born)
     )
+
+
+def _is_small(change: Change, ino: int) -> bool:
+    """Whether all that is kept of a file can go in the change that removes it."""
+    return all(len(change.scan(table, (ino,), limit=_ROWS_MAX + 1)) <= _ROWS_MAX for table in _KEPT)
 
 
 def _is_held(change: Change, dentry: Dentry) -> bool:

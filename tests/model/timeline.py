@@ -48,6 +48,7 @@ from tests.model.world import (
     settle,
 )
 
+SMALL = 20  # of a file that was removed, more than this is kept
 CHANGES_MAX = 1000  # more than one operation of these tests logs
 
 
@@ -134,6 +135,8 @@ class Timeline:
             node.changed = node.unsealed = node.dirty = False
             node.written_from = None
             node.times = KEPT
+            if node.vanishes:
+                node.versions = ()
 
     def log(self, node: Node) -> None:
         """Working content becomes logged content, with its times."""
@@ -189,6 +192,7 @@ class Timeline:
             return
         if not kept and self._in_passing(node, directory, name, removed):
             self.passed.append(Passed(PENDING, directory, name, node.number))
+            node.vanishes = removed and node.state.nlink == 1 and not node.named
         else:
             node.named = True
         if node.born_as == (directory, name):
@@ -200,7 +204,7 @@ class Timeline:
         lone = node.state.nlink == 1
         if not looks or node.born_as is None or self.now - node.born_at >= PASSING_NS:
             return False
-        if removed and lone:
+        if removed and lone and len(node.versions) + len(node.eras) > SMALL:
             return False
         return node.born_as == (directory, name) or (lone and not node.named)
 

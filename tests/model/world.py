@@ -89,6 +89,7 @@ class Node:
     flushed_at: int | None = None  # when a flush of this session made the newest version
     born_as: tuple[int, str] | None = None  # directory and name; None: made by a restore
     born_at: int = 0
+    vanishes: bool = False  # it was removed, used in passing: nothing is kept of it
     named: bool = False  # a name of it ended that keeps its history
 
     @property

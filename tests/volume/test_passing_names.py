@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from objfs.base.errors import NotFound
+from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Snapshot
-from objfs.meta.tables import DENTRY_PAST
+from objfs.meta.tables import DENTRY_PAST, TABLES, USAGE
 from objfs.volume.passing_names import used_in_passing
 from tests.model.harness import BUCKET
 from tests.volume.store import ME, Store
@@ -169,3 +170,50 @@ async def test_a_temporary_name_that_is_replaced_by_a_link(store: Store) -> None
     await store.volume.unlink(store.root, b".goutputstream-ABC123")
     assert await store.history("data") == [b"one"]
     assert await ever(store, ".goutputstream-ABC123") == []
+
+
+async def test_of_a_swap_file_nothing_is_left(store: Store) -> None:
+    """S6.7: names, versions, attributes and bytes go when it is removed and closed."""
+    await store.put("text", b"the text")
+    database = store.volume.core.database
+    before = {table.name: len(database.scan(table)) for table in TABLES}
+    for opened in (False, True):
+        handle = store.create(".text.swp")
+        for number in range(3):
+            await store.volume.write(handle, number * 1000, b"what was typed")
+            await store.volume.flush(handle)
+            store.clock.advance(11_000)
+        if opened:
+            await store.volume.unlink(store.root, b".text.swp")
+            await store.close_handle(handle)
+        else:
+            await store.close_handle(handle)
+            await store.volume.unlink(store.root, b".text.swp")
+        await store.volume.sweep()
+        assert await ever(store, ".text.swp") == []
+        after = {table.name: len(database.scan(table)) for table in TABLES}
+        for name in ("moment", "inode_past"):  # of the directory
+            before[name] = after[name] = 0
+        assert after == before
+    counted = await count_usage(database)
+    assert list(counted.usage.values()) == database.scan(USAGE)
+
+
+async def test_of_a_swap_file_with_a_long_history_it_is_kept(store: Store) -> None:
+    handle = store.create(".text.swp")
+    for number in range(30):
+        await store.volume.write(handle, 0, b"%d" % number)
+        await store.volume.flush(handle)
+        store.clock.advance(11_000)
+    await store.close_handle(handle)
+    await store.volume.unlink(store.root, b".text.swp")
+    assert len(await ever(store, ".text.swp")) == 31
+
+
+async def test_a_passing_file_whose_link_was_a_user_s_is_kept(store: Store) -> None:
+    ino = await store.put(".text.swp", b"precious")
+    store.volume.link(ino, store.root, b"text")
+    store.clock.advance(1000)
+    await store.volume.unlink(store.root, b"text")
+    await store.volume.unlink(store.root, b".text.swp")
+    assert await ever(store, "text") == [None, b"precious"]
