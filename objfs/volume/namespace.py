@@ -40,7 +40,7 @@ from objfs.volume.inodes import (
     touch_directory,
 )
 from objfs.volume.listing import Listing, logged_page
-from objfs.volume.passing_names import leaves_no_history
+from objfs.volume.passing_names import directory_leaves_no_history, leaves_no_history
 from objfs.volume.purging import Settling
 from objfs.volume.routes import Routes
 from objfs.volume.writeback import Writeback
@@ -300,10 +300,18 @@ class Namespace:
         core = self._core
         own = change.scan(DENTRY, (dentry.ino,), limit=2)
         check_empty([entry.key for entry in own], dentry.ino)
+        inode = core.row(dentry.ino)
+        if directory_leaves_no_history(core, change, dentry):
+            core.directory_closed = change.sequence
+            for entry in (*own, dentry):
+                change.delete(DENTRY, entry.parent, entry.key)
+            end_directory(change, inode)
+            wipe(core, change, inode.ino)
+            return
         for entry in own:
             close_entry(core, change, entry)
         close_entry(core, change, dentry)
-        end_directory(change, core.row(dentry.ino))
+        end_directory(change, inode)
 
     # --- moving ------------------------------------------------------------------------------
 
@@ -440,8 +448,13 @@ def remove_entry(core: Core, change: Change, dentry: Dentry) -> None:
     kept = close_entry(core, change, dentry, "removed")
     drop_link(core, change, inode)
     if not kept and change.get(INODE, dentry.ino) is None:
-        settled = Settling(core, change, Routes(change), dentry.ino).settle([])
-        assert settled.done, "a file used in passing is small"
+        wipe(core, change, dentry.ino)
+
+
+def wipe(core: Core, change: Change, ino: int) -> None:
+    """Nothing is left of an inode that is gone, was used in passing, and had no other name."""
+    settled = Settling(core, change, Routes(change), ino).settle([])
+    assert settled.done, "what is used in passing is small"
 
 
 def close_entry(

@@ -18,12 +18,13 @@ those of the first. Where a user could have meant the name, it keeps its history
 |---|---|---|---|
 | `.NAME.XXXXXX`, mixed letters | rsync (mkstemp) | yes | no: a run that broke off |
 | in a directory `.~tmp~` | rsync --delay-updates | yes | no |
+| `.~tmp~`, the directory | the same | no | yes, if no past name lies in it |
 | `.goutputstream-XXXXXX` | GLib: gedit, most of GNOME | yes | yes |
 | `NAME.XXXXXX`, mixed letters | Qt's QSaveFile: KDE | yes | no: could be anything |
 | `luDIGITS....tmp` | LibreOffice | yes | yes |
 | `.~lock.NAME#` | LibreOffice: says who has it open | yes | yes |
 | `~$NAME` | Microsoft Office: the same | yes | yes |
-| `.NAME.swp`, `.swo`, `.swx` ... | vim, nano | yes | yes |
+| `.NAME.swp`, `.swo`, `.swx`, `.swpx` ... | vim, nano | yes | yes |
 | `.NAME.kate-swp` | Kate | yes | yes |
 | `4913` and an empty file | vim: may it write here? | no | yes, empty only |
 | `.#NAME` and a symlink | emacs: says who has it open | no | yes, symlinks only |
@@ -54,7 +55,7 @@ _EITHER = re.compile(
     rb"|lu[0-9]+[0-9a-z]*\.tmp"
     rb"|\.~lock\..+#"
     rb"|~\$.+"
-    rb"|\..+\.sw[a-px]"
+    rb"|\..+\.sw[a-px]x?"
     rb"|\..+\.kate-swp",
     re.DOTALL,
 )
@@ -94,6 +95,23 @@ def leaves_no_history(core: Core, change: Change, dentry: Dentry, *, removed: bo
         (bucket is not None and not bucket.lock)
         and core.pins.newest < born
         and _came_in_passing(change, dentry, inode, born)
+    )
+
+
+def directory_leaves_no_history(core: Core, change: Change, dentry: Dentry) -> bool:
+    """Whether the name of a directory that is removed in this change keeps no history."""
+    if dentry.key != _HOLDING or dentry.since != dentry.ino // IDS_PER_CHANGE_MAX:
+        return False
+    inode = change.get(INODE, dentry.ino)
+    assert inode is not None
+    bucket = change.get(BUCKET, inode.bucket)
+    return (
+        0 <= change.time_ns - inode.birth_ns < PASSING_NS
+        and bucket is not None
+        and not bucket.lock
+        and core.pins.newest < dentry.since
+        and not change.scan(DENTRY_PAST, (dentry.ino,), limit=1)
+        and _is_small(change, dentry.ino)
     )
 
 

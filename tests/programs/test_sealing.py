@@ -275,3 +275,21 @@ def test_vim_that_renames_makes_one_version(drive: Drive, backup: str) -> None:
     shown = contents(drive, "text")
     assert versions_of(shown) == [b"four\n", b"three\n", b"two\n", b"one\n"]
     assert shown[1] == b"three\n"
+
+
+def test_what_editors_and_rsync_used_in_passing_is_not_in_the_past(
+    drive: Drive, tmp_path: Path
+) -> None:
+    """S6.7"""
+    path = drive.mountpoint / "text"
+    path.write_text("one\n")
+    settings = ("-c", "set backupcopy=no", "-c", "set updatecount=1", "-c", "set directory=.")
+    run(*VIM, *settings, "-c", "%s/.*/two/", "-c", "preserve", "-c", "wq", path)
+    libreoffice(drive.mountpoint / "letter.odt", b"dear")
+    (tmp_path / "data").write_bytes(b"x" * 1000)
+    run("rsync", "-a", "--delay-updates", tmp_path / "data", f"{drive.mountpoint}/")
+    (drive.mountpoint / "mine").write_text("precious")
+    (drive.mountpoint / "mine").unlink()
+    deleted = {each.name for each in (drive.mountpoint / ".objfs/deleted").iterdir()}
+    assert "mine" in deleted
+    assert deleted <= {"mine", "text~"}

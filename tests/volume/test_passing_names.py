@@ -20,7 +20,7 @@ RENAMED_ONLY = (
 )  # fmt: skip
 EITHER = (
     ".goutputstream-ABCDEF", ".goutputstream-abc123", "lu139161q33pkw.tmp", ".~lock.a.odt#",
-    "~$report.docx", ".text.swp", ".text.swx", ".bashrc.swo", ".a.txt.kate-swp",
+    "~$report.docx", ".text.swp", ".text.swx", ".bashrc.swo", ".text.swpx", ".a.txt.kate-swp",
 )  # fmt: skip
 MEANT = (
     "a", "4913", ".tmp", ".data", "data~", "#data#", ".#data", "a.tmp", "lukas.tmp", "a.part",
@@ -148,9 +148,15 @@ async def test_rsync_that_delays_its_updates(store: Store) -> None:
     await store.volume.rename(held, b"data", store.root, b"data")
     assert await store.history("data") == [b"one"]
     assert await ever(store, ".~tmp~/data") == []
+    store.volume.rmdir(store.root, b".~tmp~")
+    assert past_names(store) == []
+    held = store.volume.mkdir(store.root, b".~tmp~", 0o700, ME).ino
     await store.volume.rename(store.root, b"data", held, b"data")
     await store.volume.rename(held, b"data", store.root, b"data")
     assert await ever(store, ".~tmp~/data") == [None, b"one"]
+    store.volume.rmdir(store.root, b".~tmp~")
+    assert await ever(store, ".~tmp~/data") == [None, b"one"]
+    assert b".~tmp~/" in past_names(store)
 
 
 async def test_a_hard_link_to_a_user_s_file_keeps_its_history(store: Store) -> None:
