@@ -57,7 +57,10 @@ CLOCK_JUMPS_KEPT_MAX = 16
 
 # --- Scrub and fsck -------------------------------------------------------------------------------
 SCRUB_READ_BYTES = 4 * MIB  # of a segment, in one read
-SCRUB_PIECE_BYTES = 16 * MIB  # verified between two notes of how far the scrub is
+SCRUB_PIECE_BYTES = 16 * MIB  # read and verified by one call of a thread
+SCRUB_NOTE_SECONDS = 1.0  # how old the note of where it is may be
+SCRUB_LOOK_SECONDS = 3600.0  # between two looks whether one is due
+SCRUB_DAYS = 30.0  # between two scrubs
 SCRUB_STEP_SECONDS = 1.0  # what one call of the control socket does
 FSCK_STEP_SECONDS = 1.0  # what one call of the control socket does
 FSCK_STRETCH_SECONDS = 0.002  # of the loop, before others run

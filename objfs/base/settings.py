@@ -22,3 +22,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reserve_bytes: int = limits.RESERVE_BYTES
     checkpoint_meta_bytes: int = limits.CHECKPOINT_META_BYTES
     background_bytes_per_second: int = limits.BACKGROUND_BYTES_PER_SECOND  # 0: no limit
+    scrub_days: float = limits.SCRUB_DAYS  # 0: only by hand

@@ -46,11 +46,12 @@ def scrub(context: click.Context, store: str, restart: bool, as_json: bool) -> N
 async def _scrub(access: Access, restart: bool) -> Any:
     """Step after step, to the end."""
     with progress_bar("scrubbing", 1) as bar:
+        started: str | None = None
         while True:
-            answer = await access.call("scrub", restart=restart)
+            answer = await access.call("scrub", restart=restart, started=started)
             if answer["finished"] is not None:
                 return answer
-            restart = False
+            restart, started = False, answer["started"]
             bar.update(answer["done_bytes"], answer["total_bytes"])
 
 

@@ -9,33 +9,43 @@ import msgspec
 from objfs.base.limits import FSCK_STEP_SECONDS, SCRUB_STEP_SECONDS
 from objfs.maint.forms import time_text
 from objfs.maint.fsck import Asked, Fsck
-from objfs.maint.scrub import Scrub, ScrubResult
+from objfs.maint.scrub import Scrub, ScrubResult, ScrubState, progress_of
 from objfs.volume.damage import remembered
 from objfs.volume.volume import Volume
+from objfs.volume.work_rows import SCRUB_LAST, load_note
 
 
-async def scrub(volume: Volume, restart: bool = False) -> dict[str, object]:
-    """Scrub for a while; `restart` begins from the start. When it is `finished`, the damage that
-    is known is listed."""
-    work = Scrub(volume)
+async def scrub(
+    volume: Volume, restart: bool = False, started: str | None = None
+) -> dict[str, object]:
+    """Scrub for a while; `restart` begins from the start, `started` goes on with the scrub that
+    began then, which may have ended meanwhile. When it is `finished`, the damage that is known is
+    listed."""
+    work, database = Scrub(volume), volume.core.database
     if restart:
         work.begin_anew()
-    state = await work.run(SCRUB_STEP_SECONDS)
-    ends = {each.id: each.end for each in volume.core.log.verifier.segments()}
+    last = load_note(database, SCRUB_LAST, ScrubResult)
+    if last is not None and time_text(last.started_ns) == started:
+        return _scrub_form(volume, last)
+    return _scrub_form(volume, await work.run(SCRUB_STEP_SECONDS))
+
+
+def _scrub_form(volume: Volume, state: ScrubState | ScrubResult) -> dict[str, object]:
     answer: dict[str, object] = {
+        "started": time_text(state.started_ns),
+        "finished": None,
         "read_bytes": state.read_bytes,
         "records": state.records,
         "damaged_records": state.damaged,
-        "started": time_text(state.started_ns),
     }
     if isinstance(state, ScrubResult):
+        known = remembered(volume.core.database)
         return answer | {
             "finished": time_text(state.finished_ns),
-            "damage": [msgspec.to_builtins(each) for each in remembered(volume.core.database)],
+            "damage": [msgspec.to_builtins(each) for each in known],
         }
-    done = sum(end for segment, end in ends.items() if segment < state.segment) + state.offset
-    total = sum(end for segment, end in ends.items() if segment <= state.through)
-    return answer | {"finished": None, "done_bytes": done, "total_bytes": total}
+    done, total = progress_of(volume, state)
+    return answer | {"done_bytes": done, "total_bytes": total}
 
 
 async def fsck(

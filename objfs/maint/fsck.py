@@ -70,6 +70,7 @@ STAGES = (
     "versions",
     "moments",
     "rules",
+    "erased",
     "begun",
     "owners",
     "records",
@@ -96,6 +97,7 @@ class FsckState(msgspec.Struct):
 
     asked: Asked
     started_ns: int
+    began: int  # the newest META then
     stage: int = 0
     place: bytes = b""  # where in it: msgpack
     objects: int = 0
@@ -131,7 +133,7 @@ class Fsck:
         async with self._core.fsck_turn:
             state = None if restart else load_note(self._database, FSCK, FsckState)
             if state is None or state.asked != asked:
-                state = FsckState(asked, self._core.clock.now_ns())
+                state = FsckState(asked, self._core.clock.now_ns(), self._database.sequence)
             now = self._core.clock.monotonic()
             self._until = None if seconds is None else now + seconds
             while state.stage < len(state.stages):
@@ -171,7 +173,7 @@ class Fsck:
 
     async def _stage(self, state: FsckState) -> bool:
         """Go on with the current stage. False when time was up before its end."""
-        work = Work(self._volume, repair=state.asked.repair)
+        work = Work(self._volume, repair=state.asked.repair, began=state.began)
         name = state.stages[state.stage]
         after = msgspec.msgpack.decode(state.place, type=tuple) if state.place else ()
         try:
@@ -227,6 +229,8 @@ class Fsck:
                 return fsck_store.moments(work, after)
             case "rules":
                 return fsck_store.rules(work, after)
+            case "erased":
+                return fsck_store.erased(work, after)
         assert name == "begun"
         return fsck_store.begun(work, after)
 

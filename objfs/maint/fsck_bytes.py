@@ -64,7 +64,7 @@ class ByteChecks:
     def _newest(self, row: Inode) -> None:
         found = self._database.scan(VERSION, (row.ino,), reverse=True, limit=1)
         newest = found[0].sealed if found else 0
-        if newest == row.sealed:
+        if newest == row.sealed or not row.nlink:  # of one without a name they may be erased
             return
         what = f"its newest version is {newest or 'none'}, it says {row.sealed or 'none'}"
 

@@ -58,5 +58,6 @@ CODES: Final[dict[str, str]] = {
     "version-allocated": _REPAIR,
     "extent-form": _REPAIR,
     "extent-overlap": f"{_REPAIR} lets the later write count",
+    "erased-of-nothing": _REPAIR,
     "extent-of-nothing": f"{_REPAIR} drops what no version and no file has",
 }

@@ -13,6 +13,7 @@ from objfs.meta.rows import Bucket, Dentry, Moment, Orphan, Purge, Snapshot, Uns
 from objfs.meta.tables import (
     BUCKET,
     DENTRY,
+    ERASED,
     INODE,
     MOMENT,
     ORPHAN,
@@ -26,6 +27,7 @@ from objfs.meta.tables import (
 from objfs.volume.commits import Commits
 from objfs.volume.content import end_orphan, purge_content
 from objfs.volume.inodes import counted
+from objfs.volume.showing import stretches_of
 
 
 def buckets(work: Work, after: Key) -> Stage:
@@ -101,6 +103,8 @@ def moments(work: Work, after: Key) -> Stage:
     before = work.database.scan(MOMENT, upper=after[0], reverse=True, limit=1) if after else []
     last = before[0] if before else Moment(-1, 0)
     for row in work.walk(MOMENT, after):
+        if work.began < row.sequence <= work.database.sequence:
+            return
         if row.sequence <= last.sequence or row.sequence > work.database.sequence:
             what = f"change {row.sequence} is said to follow {last.sequence}"
             time_ns = row.time_ns
@@ -122,7 +126,7 @@ def rules(work: Work, after: Key) -> Stage:
         yield SNAPSHOT.key_of(row)
     for rule in work.walk(RETENTION, ()):
         key = RETENTION.key_of(rule)
-        if work.database.get(BUCKET, rule.bucket) is None:
+        if rule.bucket and work.database.get(BUCKET, rule.bucket) is None:
             work.report(
                 "retention-of-nothing",
                 f"retention of bucket {rule.bucket}, {rule.prefix!r}",
@@ -130,6 +134,25 @@ def rules(work: Work, after: Key) -> Stage:
                 lambda change, key=key: change.delete(RETENTION, *key),  # type: ignore[misc]
             )
         yield None
+
+
+def erased(work: Work, after: Key) -> Stage:
+    """What is hidden: an entry of a key that led somewhere then."""
+    for row in work.walk(ERASED, after):
+        bucket = work.database.get(BUCKET, row.bucket)
+        entry = row.entry
+        if bucket is None or not any(
+            stretch.begin <= entry < stretch.until
+            for stretch in stretches_of(work.database, bucket.root, row.key, entry, entry + 1)
+        ):
+            key = ERASED.key_of(row)
+            work.report(
+                "erased-of-nothing",
+                f"erased entry {entry:x} of {row.key!r} in bucket {row.bucket}",
+                "the path led nowhere then",
+                lambda change, key=key: change.delete(ERASED, *key),  # type: ignore[misc]
+            )
+        yield ERASED.key_of(row)
 
 
 def _snapshot(work: Work, row: Snapshot) -> None:

@@ -274,9 +274,10 @@ class TreeChecks:
             what = f"it leads to inode {row.ino}, which does not exist"
             work.report("name-of-nothing", about, what, self._mends.revive_or_end(row))
             return
-        if row.since > self._database.sequence:
-            what = f"it began at {row.since}, which has not come yet"
-            now = replace(row, since=self._database.sequence)
+        if max(row.since, row.shown) > self._database.sequence:
+            what = f"it began at {max(row.since, row.shown)}, which has not come yet"
+            at = self._database.sequence
+            now = replace(row, since=min(row.since, at), shown=min(row.shown, at))
             work.report("name-future", about, what, lambda change: change.put(now), ino=row.ino)
         if row.key and row.key.endswith(b"/") != stat.S_ISDIR(inode.mode):
             what = f"inode {row.ino} is {'a' if stat.S_ISDIR(inode.mode) else 'no'} directory"

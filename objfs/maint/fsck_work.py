@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from objfs.base.limits import FSCK_PAGE_ROWS, FSCK_STEADY_TRIES
+from objfs.base.limits import FSCK_PAGE_ROWS, FSCK_STEADY_TRIES, IDS_PER_CHANGE_MAX
 from objfs.maint.fsck_codes import CODES
 from objfs.maint.hits import path_of
 from objfs.meta.database import Change
 from objfs.meta.paging import rows_after
 from objfs.meta.rows import Extent, ExtentPast, Inode
-from objfs.meta.tables import INODE, Key, R, Table
+from objfs.meta.tables import INODE, MOMENT, Key, R, Table
 from objfs.volume.core import Core
 from objfs.volume.history import FOREVER
 from objfs.volume.volume import Volume
@@ -51,11 +51,12 @@ class Problem(msgspec.Struct):
 class Work:
     """One step of a check of a volume."""
 
-    def __init__(self, volume: Volume, *, repair: bool) -> None:
+    def __init__(self, volume: Volume, *, repair: bool, began: int) -> None:
         self.volume = volume
         self.core: Core = volume.core
         self.database = volume.core.database
         self.repair = repair and not volume.core.read_only
+        self.began = began  # the sequence: what was made later is not looked at
         self.problems: list[Problem] = []
         self.objects = 0  # looked at
         self.extents: list[Extent | ExtentPast] = []  # whose records are to be looked at
@@ -79,15 +80,27 @@ class Work:
 
     def walk(self, table: Table[R], after: Key) -> Iterator[R]:
         """The rows after a key, each as it is when it is handed out; a row may have been deleted
-        since the one before it was, and then does not come."""
+        since the one before it was, and then does not come. Those of inodes and contents that were
+        made after the check began do not come either: it would never end."""
+        newest = (self.began + 1) * IDS_PER_CHANGE_MAX
+        bounded = table.key_types[0] is int and table is not MOMENT
         while rows := rows_after(self.database, table, after, FSCK_PAGE_ROWS):
             sequence = self.database.sequence
             for row in rows:
                 self.objects += 1
                 after = table.key_of(row)
+                if bounded and newest < after[0] <= self._highest_id():  # type: ignore[operator]
+                    # Of the others that follow, none can have been made yet.
+                    lower = self._highest_id() + 1
+                    yield from self.database.scan(table, lower=lower, limit=FSCK_PAGE_ROWS)
+                    return
                 yield row
                 if self.database.sequence != sequence:
                     break  # read again from here
+
+    def _highest_id(self) -> int:
+        """No identifier above it has been given away."""
+        return (self.database.sequence + 1) * IDS_PER_CHANGE_MAX
 
     def count(
         self, table: Table[R], prefix: Key, which: Callable[[R], int], index: str | None = None

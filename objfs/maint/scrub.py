@@ -6,7 +6,7 @@ of the two newest checkpoints, segment headers and footers. What no row needs an
 Always holds:
 - The log is taken segment by segment, by rising id, up to the newest there is when the scrub
   begins. What comes later was just written; compaction verifies what it moves.
-- Where it is stands in a `setting` row after each piece, so a scrub that was interrupted (by a
+- Where it is stands in a `setting` row, a second old at most, so a scrub that was interrupted (by a
   kill, an unmount, or because its caller went away) goes on there. There is one scrub of a store
   at a time, whoever drives it.
 - A record that does not verify counts only if a row still refers to it afterwards: compaction may
@@ -24,10 +24,18 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 import trio
 
-from objfs.base.limits import SCRUB_PIECE_BYTES
+from objfs.base.limits import (
+    SCRUB_LOOK_SECONDS,
+    SCRUB_NOTE_SECONDS,
+    SCRUB_PIECE_BYTES,
+    SCRUB_READ_BYTES,
+    SCRUB_STEP_SECONDS,
+)
 from objfs.maint.hits import hits_of
 from objfs.maint.live_records import live_records, referenced_segments, still_live
+from objfs.maint.scheduler import Budget, Job, Result
 from objfs.meta.maintenance import Reader, open_reader
+from objfs.meta.tables import MOMENT
 from objfs.store.format import RecordKind
 from objfs.store.verification import Broken, Expected, SegmentCheck, pieces, record_end
 from objfs.volume.damage import KnownDamage, forget_damage, remember, remembered
@@ -69,10 +77,14 @@ async def unpaced(_: int) -> None:
 class Scrub:
     """Drives the scrub of one volume, for a while or to its end."""
 
-    def __init__(self, volume: Volume, pace: Pace = unpaced) -> None:
+    def __init__(
+        self, volume: Volume, pace: Pace = unpaced, *, piece_bytes: int = SCRUB_PIECE_BYTES
+    ) -> None:
         self._core = volume.core
         self._verifier = volume.core.log.verifier
         self._pace = pace
+        self._piece_bytes = piece_bytes
+        self._saved = 0.0  # monotonic time of the last note
 
     def begin_anew(self) -> None:
         """Forget how far an interrupted scrub came."""
@@ -80,18 +92,17 @@ class Scrub:
 
     async def run(self, seconds: float | None = None) -> ScrubResult | ScrubState:
         """Go on, or begin. Returns the result at the end, else, after about `seconds`, how far it
-        is. StorageError when the index cannot be read."""
+        is: one piece further at least. StorageError when the index cannot be read."""
         core = self._core
         async with core.scrub_turn:
             until = None if seconds is None else core.clock.monotonic() + seconds
             state = load_note(core.database, SCRUB, ScrubState) or self._begin()
             async with open_reader(core.database) as reader:
                 while (segment := self._next(state)) is not None:
-                    if not await self._segment(reader, state, segment, until):
-                        return state
-                    state.segment, state.offset = segment + 1, 0
-                    self._save(state)
+                    if await self._segment(reader, state, segment, until):
+                        state.segment, state.offset = segment + 1, 0
                     if until is not None and core.clock.monotonic() >= until:
+                        self._save(state)
                         return state
             return self._finish(state)
 
@@ -104,6 +115,7 @@ class Scrub:
         return state
 
     def _save(self, state: ScrubState) -> None:
+        self._saved = self._core.clock.monotonic()
         save_note(self._core, SCRUB, state)
 
     def _next(self, state: ScrubState) -> int | None:
@@ -129,7 +141,7 @@ class Scrub:
             await self._missing(reader, state, segment)
             return True
         expected = await core.threads.run(_sorted, own, live)
-        for piece in pieces(expected, state.offset, SCRUB_PIECE_BYTES):
+        for piece in pieces(expected, state.offset, self._piece_bytes):
             await self._piece(reader, state, check, piece)
             if until is not None and core.clock.monotonic() >= until:
                 return False
@@ -151,7 +163,8 @@ class Scrub:
         state.records += verified.records
         await self._found(reader, state, check.id, verified.broken)
         state.segment, state.offset = check.id, record_end(piece[-1])
-        self._save(state)
+        if self._core.clock.monotonic() - self._saved >= SCRUB_NOTE_SECONDS:
+            self._save(state)
 
     # --- Damage ----------------------------------------------------------------------------------
 
@@ -221,6 +234,43 @@ class Scrub:
         save_note(core, SCRUB_LAST, result)
         save_note(core, SCRUB, None)
         return result
+
+
+def is_due(volume: Volume) -> bool:
+    """Whether one is under way, or the last one (else the store's first change) is long ago."""
+    core = volume.core
+    if load_note(core.database, SCRUB, ScrubState) is not None:
+        return True
+    days = core.settings.scrub_days
+    last = load_note(core.database, SCRUB_LAST, ScrubResult)
+    if last is not None:
+        since = last.started_ns
+    else:
+        first = core.database.scan(MOMENT, limit=1)
+        since = first[0].time_ns if first else core.clock.now_ns()
+    return days > 0 and core.clock.now_ns() - since >= days * 86_400 * 10**9
+
+
+def progress_of(volume: Volume, state: ScrubState) -> tuple[int, int]:
+    """(done, in all), in bytes of segments."""
+    segments = volume.core.log.verifier.segments()
+    done = sum(each.end for each in segments if each.id < state.segment) + state.offset
+    return done, sum(each.end for each in segments if each.id <= state.through)
+
+
+def scrub_job(volume: Volume) -> Job:
+    """A scrub every `scrub_days`, in small pieces out of the budget."""
+
+    async def run(budget: Budget) -> Result:
+        scrub = Scrub(volume, budget.spend, piece_bytes=SCRUB_READ_BYTES)
+        while is_due(volume):  # somebody may end it by hand meanwhile
+            state = await scrub.run(SCRUB_STEP_SECONDS)
+            if isinstance(state, ScrubResult):
+                return msgspec.structs.asdict(state)
+            budget.report(*progress_of(volume, state))
+        return None
+
+    return Job("scrub", run, SCRUB_LOOK_SECONDS)
 
 
 def _sorted(own: Sequence[Expected], live: Sequence[Expected]) -> list[Expected]:

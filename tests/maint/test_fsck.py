@@ -17,6 +17,7 @@ from objfs.meta.rows import (
     Bucket,
     Dentry,
     DentryPast,
+    Erased,
     Extent,
     Inode,
     InodePast,
@@ -372,6 +373,14 @@ SPOILS: dict[str, tuple[str, Spoil]] = {
     "a moment out of order": ("moment-order", _moment),
     "a snapshot of the future": ("snapshot-wrong", putting(lambda s: Snapshot("x", FUTURE, 1))),
     "a snapshot of nothing": ("snapshot-wrong", putting(lambda s: Snapshot("x", 1, 1, s.new()))),
+    "a hidden entry of nothing": (
+        "erased-of-nothing",
+        putting(lambda s: Erased(s.dentry(b"small").since, b"none", 3, 3)),
+    ),
+    "a hidden entry of a path that was not there": (
+        "erased-of-nothing",
+        putting(lambda s: Erased(s.inode(b"small").bucket, b"changed", 1, 3)),
+    ),
     "a rule for nothing": ("retention-of-nothing", putting(lambda s: Retention(s.new(), b""))),
 }
 

@@ -4,11 +4,14 @@ import os
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from objfs.base.errors import DataLost
 from objfs.base.limits import KIB, MIB
 from objfs.maint import commands
-from objfs.maint.scrub import Scrub, ScrubResult, ScrubState
+from objfs.maint.forms import time_text
+from objfs.maint.scheduler import Budget, Gate, TokenBucket
+from objfs.maint.scrub import Scrub, ScrubResult, ScrubState, scrub_job
 from objfs.meta.rows import Extent
 from objfs.meta.tables import EXTENT
 from objfs.store.format import RecordKind
@@ -285,3 +288,32 @@ async def test_an_open_file_that_is_being_written_is_no_damage() -> None:
     assert (await scrubbed(store)).damaged == 0
     await store.close_handle(handle)
     assert (await scrubbed(store)).damaged == 0
+
+
+async def test_the_job_scrubs_when_it_is_due() -> None:
+    """S4.5: every `scrub_days`, out of the budget; and goes on with what was interrupted."""
+    store = await filled()
+    job = scrub_job(store.volume)
+    budget = Budget(store.volume.core, TokenBucket(0), Gate(closed=False))
+    assert await job.run(budget) is None, "the store is young"
+    store.clock.advance(31 * 86_400_000)
+    result = await job.run(budget)
+    assert result is not None
+    assert result["damaged"] == 0
+    assert await job.run(budget) is None
+    assert isinstance(await Scrub(store.volume).run(0.0), ScrubState)
+    assert await job.run(budget) is not None
+    store.volume.core.settings = replace(store.volume.core.settings, scrub_days=0)
+    store.clock.advance(31 * 86_400_000)
+    assert await job.run(budget) is None
+
+
+async def test_whoever_scrubs_by_hand_gets_the_result_that_another_brought() -> None:
+    store = await filled()
+    state = await Scrub(store.volume).run(0.0)
+    assert isinstance(state, ScrubState)
+    result = await scrubbed(store)
+    started = time_text(state.started_ns)
+    answer = await commands.run(store.volume, "scrub", {"started": started})
+    assert answer["finished"] is not None
+    assert answer["records"] == result.records

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from objfs.base.errors import NotFound, ObjfsError
+from objfs.maint.fsck import Asked, Fsck
 from objfs.meta.rows import Snapshot
 from objfs.meta.tables import DENTRY_PAST, ERASED, INODE, INODE_PAST, VERSION
 from objfs.store.faults import Crash
@@ -163,6 +164,8 @@ async def check_held(store: Store) -> None:
     await store.volume.sweep()
     assert not needless_extents(store)
     await check_usage(store)
+    state = await Fsck(store.volume, noting=False).run(Asked(), restart=True)
+    assert state.problems == []
     database = store.volume.core.database
     assert not [name for name, _ in store.dump() if name in ("sweep", "purge")]
     named = {row.ino for row in database.scan(DENTRY_PAST)}
