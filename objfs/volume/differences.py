@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from objfs.base import limits
 from objfs.base.errors import NotFound
 from objfs.meta.database import Database
 from objfs.meta.rows import Inode
@@ -25,7 +24,7 @@ from objfs.volume.routes import Name, Routes, names_of
 from objfs.volume.showing import split_key
 from objfs.volume.trees import Place, State, Tree
 
-_PAGE = limits.ROWS_PER_BATCH_MAX
+_PAGE = 64  # names of a directory that are read at a time
 _TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -82,6 +81,7 @@ class Differences:
         self._routes = Routes(database)
         self._since = min(after.sequence, before.sequence if before else 0)
         self._stack: list[_Frame] = []
+        self._states: tuple[dict[int, State], dict[int, State]] = ({}, {})  # of the last page
 
     def walk(self, key: bytes, passed: bytes | None = None) -> Iterator[Difference | None]:
         """The differences at and below `key` with a key over `passed` (None: all); None where the
@@ -171,9 +171,27 @@ class Differences:
         end = min(ends, default=None)
         frame.resume = end
         before, after = sides
+        self._look_up(before, after)
         for leaf in sorted({*before, *after}):
             if end is None or leaf <= end:
                 frame.pairs.append((leaf, before.get(leaf), after.get(leaf)))
+
+    def _look_up(self, before: dict[bytes, Place], after: dict[bytes, Place]) -> None:
+        """The states of a page of names, those left out that are the same at a glance."""
+        some = {
+            leaf
+            for leaf in {*before, *after}
+            if leaf not in before
+            or leaf not in after
+            or before[leaf].ino != after[leaf].ino
+            or not self._is_old(after[leaf].ino)
+        }
+        self._states = (
+            self._before.states([before[leaf] for leaf in some & before.keys()])
+            if self._before
+            else {},
+            self._after.states([after[leaf] for leaf in some & after.keys()]),
+        )
 
     # --- renames -------------------------------------------------------------------------------
 
@@ -224,8 +242,8 @@ class Differences:
     ) -> Difference | None:
         if before and after and not moved and before.ino == after.ino and self._is_old(after.ino):
             return None
-        was = _state(self._before, before)
-        now = _state(self._after, after)
+        was = _state(self._before, before, self._states[0])
+        now = _state(self._after, after, self._states[1])
         if was is None and now is None:
             return None
         content = _content_of(was) != _content_of(now)
@@ -267,14 +285,11 @@ def _holds(name: Name, sequence: int) -> bool:
     return name.visible <= sequence < name.until
 
 
-def _state(tree: Tree | None, place: Place | None) -> State | None:
+def _state(tree: Tree | None, place: Place | None, known: dict[int, State]) -> State | None:
     """None, too, when nothing is left of it."""
     if tree is None or place is None:
         return None
-    try:
-        return tree.state(place)
-    except NotFound:
-        return None
+    return known.get(place.ino) or tree.states([place]).get(place.ino)
 
 
 def _content_of(state: State | None) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from objfs.meta.rows import Dentry, Inode
 from objfs.meta.tables import DENTRY, INODE
 from objfs.volume.core import Core
 from objfs.volume.restored import same_attributes, same_bytes
-from objfs.volume.trees import Place, State
+from objfs.volume.trees import Place, State, Tree
 from objfs.volume.writeback import Writeback
 
 
@@ -23,43 +23,53 @@ class RestoredLinks:
     it meets as those of then."""
 
     def __init__(
-        self, core: Core, writeback: Writeback, sequence: int, tops: Callable[[], set[int]]
+        self, core: Core, writeback: Writeback, tree: Tree, tops: Callable[[], set[int]]
     ) -> None:
         self._core = core
         self._writeback = writeback
-        self._sequence = sequence
+        self._tree = tree
         self._tops = tops
         self._made: dict[int, int] = {}  # inode then -> inode now
         self._stands: dict[int, int] = {}  # inode now -> inode then
 
     def is_right(self, change: Change, place: Place, was: State, row: Inode) -> bool:
         """Whether `row`, which has the name now, is what `place` led to. From then on it is."""
-        made = self._made.get(place.ino) if was.several else None
+        made = self._made.get(place.ino)
         if made is not None:
             return made == row.ino
         if not self._may_stand(change, place, was, row):
             return False
-        if was.several:
+        several = self._tree.has_several_names(was.inode)
+        if several:
             kept = self._kept(change, place, was)
             if kept is not None and kept.ino != row.ino:
                 return False
-        self.stand(place, was, row)
+        if several or row.nlink > 1:
+            self._stand(place, row, several)
         return True
 
-    def stand(self, place: Place, was: State, row: Inode) -> None:
-        """`row` stands for what was at `place`."""
-        if was.several:
+    def _stand(self, place: Place, row: Inode, several: bool) -> None:
+        """`row` stands for what was at `place`, which had `several` names."""
+        if several:
             self._made[place.ino] = row.ino
-        if was.several or row.nlink > 1:
-            self._stands[row.ino] = place.ino
+        self._stands[row.ino] = place.ino
 
-    def is_taken(self, ino: int) -> bool:
-        """Whether the inode stands for one that had, or has, several names."""
-        return ino in self._stands
+    def stand(self, place: Place, was: State, row: Inode) -> None:
+        """A new inode stands for what was at `place`."""
+        if self._tree.has_several_names(was.inode):
+            self._stand(place, row, True)
+
+    def may_change(self, was: State, row: Inode) -> bool:
+        """Whether the attributes of `row` are those of one name only, then and now."""
+        return (
+            row.nlink == 1
+            and row.ino not in self._stands
+            and not self._tree.has_several_names(was.inode)
+        )
 
     def made_for(self, change: Change, place: Place, was: State) -> Inode | None:
         """The inode that another name of what was at `place` has got, or will keep."""
-        if not was.several:
+        if not self._tree.has_several_names(was.inode):
             return None
         made = self._made.get(place.ino)
         row = None if made is None else change.get(INODE, made)
@@ -90,7 +100,7 @@ class RestoredLinks:
 
     def _is_in_place(self, name: Dentry, tops: set[int]) -> bool:
         """Whether a name, and the way to it from one of `tops`, have held since then."""
-        while name.since <= self._sequence:
+        while name.since <= self._tree.sequence:
             if name.parent in tops:
                 return True
             above = self._core.database.scan(DENTRY, (name.parent,), index="ino", limit=2)

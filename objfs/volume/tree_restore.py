@@ -65,14 +65,15 @@ from objfs.volume.writeback import Writeback
 
 logger = logging.getLogger(__name__)
 _ROWS_MAX = limits.TRANSACTION_ROWS_MAX - 16
-_LOOKED_MAX = limits.ROWS_PER_BATCH_MAX  # entries in one step
-_PAGE = limits.LISTING_PAGE_ENTRIES
+_ROWS_WANTED = 64  # in one change, so that it takes a few milliseconds only
+_LOOKED_MAX = 64  # entries in one step
+_PAGE = 64  # names of a directory that are read at a time
 
 
 class _Frame:
     """A directory on the way of the walk."""
 
-    __slots__ = ("after", "ended", "fresh", "pairs", "passed", "place", "row")
+    __slots__ = ("after", "ended", "fresh", "pairs", "passed", "place", "row", "states")
 
     def __init__(self, row: Dentry, place: Place | None, *, fresh: bool = False) -> None:
         self.row = row  # its entry in the present
@@ -80,6 +81,7 @@ class _Frame:
         self.fresh = fresh  # it was made by this walk: the present has nothing in it
         self.passed = False  # it only leads to what is restored, and stays as it is
         self.pairs: deque[tuple[bytes, Place | None]] = deque()  # read and not settled
+        self.states: dict[int, State] = {}  # of then, of the files among the pairs
         self.after = b""
         self.ended = False  # everything was read
 
@@ -129,7 +131,7 @@ class _Walk:
         self._tree = tree
         self._stack: list[_Frame] = []
         self._way: dict[bytes, Place] = {}  # from a directory above what is restored to the next
-        self._links = RestoredLinks(core, writeback, tree.sequence, self._tops)
+        self._links = RestoredLinks(core, writeback, tree, self._tops)
         self._counts: dict[str, int] = dict.fromkeys(Restored._fields, 0)
         self._told: list[tuple[int, bytes | None]] = []
         self._sealed = 0
@@ -254,7 +256,7 @@ class _Walk:
         """One change, as large as it may be."""
         looked = 0
         with self._core.change() as change:
-            while self._stack and looked < _LOOKED_MAX:
+            while self._stack and looked < _LOOKED_MAX and len(change) < _ROWS_WANTED:
                 looked += 1
                 frame = self._stack[-1]
                 if not frame.pairs and not frame.ended:
@@ -272,8 +274,9 @@ class _Walk:
         then: dict[bytes, Place] = {}
         ends: list[bytes] = []
         if frame.place is not None:
-            places, reached = self._tree.children(frame.place, frame.after)
+            places, reached = self._tree.children(frame.place, frame.after, _PAGE)
             then = {place.leaf: place for place in places}
+            frame.states = self._tree.states([each for each in places if not each.is_directory])
             ends += [] if reached is None else [reached]
         keys = set(then)
         if not frame.fresh:
@@ -345,7 +348,9 @@ class _Walk:
     def _settle_file(
         self, change: Change, frame: _Frame, key: bytes, now: Dentry | None, place: Place | None
     ) -> _Stop | None:
-        was = None if place is None else self._tree.state(place)
+        was = None
+        if place is not None:
+            was = frame.states.get(place.ino) or self._tree.state(place)
         row = None if now is None else change.get(INODE, now.ino)
         if row is not None:
             if self._writeback.must_seal(row.ino) and self._sealed != row.ino:
@@ -379,11 +384,11 @@ class _Walk:
 
     def _set_in_place(self, change: Change, was: State, row: Inode) -> bool:
         """Where only attributes differ that the kernel lets us change. Whether that was so."""
-        if was.several or row.nlink > 1 or not same_bytes(change, was, row):
-            return False
         if stat.S_ISREG(row.mode) and row.mtime_ns != was.inode.mtime_ns:
             return False
-        if self._writeback.must_seal(row.ino) or self._links.is_taken(row.ino):
+        if self._writeback.must_seal(row.ino) or not same_bytes(change, was, row):
+            return False
+        if not self._links.may_change(was, row):
             return False
         set_attributes(self._core, change, was, row)
         self._told.append((row.ino, None))

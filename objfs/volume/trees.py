@@ -7,6 +7,7 @@ any. What a page costs is what lies in its part of the directory, its past inclu
 """
 
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from objfs.base import limits
@@ -41,7 +42,6 @@ class State(NamedTuple):
     inode: Inode  # with the size that was sealed
     version: Version | None  # of a regular file; None: never sealed
     xattrs: dict[bytes, bytes]
-    several: bool  # names; the link count may have been amended since, by one that came or went
 
 
 class Tree:
@@ -105,13 +105,26 @@ class Tree:
 
     def state(self, place: Place) -> State:
         """What a place was like. NotFound when nothing is left of it."""
-        inode = self.view.getattr(place.ino)
-        xattrs = self.view.xattrs(place.ino) if inode.has_xattrs else {}
-        version = None
-        if stat.S_ISREG(inode.mode):
-            (version,) = self.view.versions([place.ino])
-        several = not place.is_directory and (inode.nlink > 1 or self._has_several_names(place.ino))
-        return State(inode, version, xattrs, several)
+        state = self.states([place]).get(place.ino)
+        if state is None:
+            raise NotFound(f"nothing is left of {shown_key(place.key)} at {self.sequence}")
+        return state
+
+    def states(self, places: Sequence[Place]) -> dict[int, State]:
+        """What many were like, by their inodes; those of which nothing is left are not in it."""
+        view = self.view
+        inodes = view.inodes([place.ino for place in places])
+        files = [ino for ino, inode in inodes.items() if stat.S_ISREG(inode.mode)]
+        versions = dict(zip(files, view.versions(files), strict=True))
+        return {
+            ino: State(inode, versions.get(ino), view.xattrs(ino) if inode.has_xattrs else {})
+            for ino, inode in inodes.items()
+        }
+
+    def has_several_names(self, inode: Inode) -> bool:
+        """Whether a file had. The link count alone does not tell: it may have been amended since,
+        by a name that came or went."""
+        return inode.nlink > 1 or self._has_several_names(inode.ino)
 
     def _has_several_names(self, ino: int) -> bool:
         past = self._database.scan(DENTRY_PAST, (ino,), index="ino")
