@@ -225,8 +225,7 @@ class Settling:
         until = following[0].sealed if following else FOREVER
         if self._is_shown(version, until):
             return True
-        before = change.scan(VERSION, (self.ino,), upper=version.sealed, reverse=True, limit=1)
-        if not self._drop_states(version.sealed if before else 0, until) or self.room < 4:
+        if not self._drop_states(version.sealed, until) or self.room < 4:
             return False
         self._delete_version(version)
         for faces in self._faces.values():

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from objfs.base.limits import KIB, NAME_BYTES_MAX
 from objfs.base.types import Caller
+from tests.model.world import Rules
 
 Operation = tuple[str, tuple[object, ...]]  # the verb's name, its arguments
 
@@ -21,6 +22,9 @@ TICK_NS = 1_000_003  # all times are whole ticks; none of them adds up to AMEND_
 SLOTS = 4
 NAMES = ("a", "b", "c", "d.txt", ".e.swp")
 DEPTH_MAX = 3
+SNAPSHOTS = ("s1", "s2", "s3")
+TICKS_PER_HOUR = 3_600_000
+HOURS = (1, 1, 3, 24, 30)
 NOREPLACE, EXCHANGE = 1, 2  # renameat2(2)
 CREATE_ONLY, REPLACE_ONLY = 1, 2  # setxattr(2): XATTR_CREATE, XATTR_REPLACE
 CALLERS = (Caller(0, 0, 0o022), Caller(1000, 1000, 0o002), Caller(1001, 1000, 0o077))
@@ -77,12 +81,15 @@ def content(seed: int, length: int) -> bytes:
 class Generator:
     """Draws operations that fit a scene."""
 
-    def __init__(self, random: Random, scene: Scene, *, disasters: bool = True) -> None:
+    def __init__(
+        self, random: Random, scene: Scene, *, disasters: bool = True, time: bool = False
+    ) -> None:
+        """`disasters`: crashes, lost indexes; `time`: what is done with the past."""
         self._random = random
         self._scene = scene
         self._draw: list[Callable[[], Operation | list[Operation]]] = []
         self._weights: list[int] = []
-        for weight, draw in self._table(disasters):
+        for weight, draw in self._table(disasters) + (self._time_table() if time else []):
             self._weights.append(weight)
             self._draw.append(draw)
 
@@ -140,6 +147,22 @@ class Generator:
             (2, lambda: ("commit", ())),
             (1, lambda: ("remount", (self._index_fault(),))),
             (3, self._crash),
+        ]
+
+    def _time_table(self) -> list[tuple[int, Callable[[], Operation | list[Operation]]]]:
+        return [
+            (5, self._take_snapshot),
+            (4, lambda: ("drop_snapshot", (self._random.choice(SNAPSHOTS),))),
+            (7, self._forget_version),
+            (2, self._forget),
+            (4, self._restore_to),
+            (3, self._set_rules),
+            (1, lambda: ("remove_rules", (self._rules_path(),))),
+            (5, lambda: ("apply_rules", ())),
+            (2, lambda: [("compact", (0.0,)), ("compare", ())]),
+            (1, lambda: ("scrub", ())),
+            (2, lambda: ("check", ())),
+            (4, lambda: ("advance", (self._random.choice(HOURS) * TICKS_PER_HOUR,))),
         ]
 
     # --- what operations work on -----------------------------------------------------------------
@@ -302,6 +325,44 @@ class Generator:
             length = random.choice(LENGTHS[:-1])
             operations.append(("write", (slot, random.choice(OFFSETS), length, self._seed())))
         return [*operations, *random.choice(ENDS)(slot)] if change else operations
+
+    def _path_ever(self) -> str:
+        paths = sorted(self._scene.paths_ever())
+        return self._random.choice(paths) if paths else self._free_path()
+
+    def _take_snapshot(self) -> Operation:
+        path = "" if self._random.random() < 0.5 else self._path("any")
+        return "take_snapshot", (self._random.choice(SNAPSHOTS), path)
+
+    def _forget_version(self) -> Operation:
+        return "forget_version", (self._path_ever(), self._random.choice((0, 1, 1, 1, 2, 3)))
+
+    def _forget(self) -> Operation:
+        path = self._path_ever()
+        if self._random.random() < 0.5:
+            path = path.rpartition("/")[0] or self._path("directory")
+        return "forget", (path,)
+
+    def _restore_to(self) -> Operation:
+        to = self._path("file", 0.3)
+        return "restore", (self._path_ever(), self._random.choice((0, 1, 1, 2)), to)
+
+    def _rules_path(self) -> str:
+        return "" if self._random.random() < 0.6 else self._path("any")
+
+    def _set_rules(self) -> Operation:
+        random = self._random
+        kept = random.choice(
+            (
+                Rules(keep_last=random.choice((1, 2, 3))),
+                Rules(keep_for_seconds=random.choice((1, 10, 3600, 86400))),
+                Rules(hourly=random.choice((1, 2)), daily=random.choice((0, 2))),
+                Rules(keep_for_seconds=10, keep_last=1, daily=1),
+                Rules(),
+            )
+        )
+        days = random.choice((0, 0, 1)) if kept != Rules() else 1
+        return "set_rules", (self._rules_path(), kept._replace(deleted_days=days))
 
     def _rename(self) -> Operation:
         random = self._random

@@ -3,7 +3,6 @@ open files and attributes. What is right about the past is in `tests/model/timel
 
 import os
 import stat
-from typing import NoReturn
 
 from objfs.base.errors import (
     AlreadyExists,
@@ -19,14 +18,14 @@ from objfs.base.errors import (
 )
 from objfs.base.limits import NAME_BYTES_MAX, SEAL_OPEN_SECONDS
 from objfs.base.types import Caller
+from tests.model.keeping import Keeping
 from tests.model.operations import CREATE_ONLY, EXCHANGE, NOREPLACE, REPLACE_ONLY, content
-from tests.model.timeline import Timeline
-from tests.model.world import PENDING, ROOT, Era, Node, Opened, PassedOver, Refused, Sealed, State
+from tests.model.world import PENDING, ROOT, Era, Node, Opened, PassedOver, Sealed, State
 
 SEAL_OPEN_NS = int(SEAL_OPEN_SECONDS * 1e9)
 
 
-class Reference(Timeline):
+class Reference(Keeping):
     """The filesystem that cannot be wrong."""
 
     def perform(self, verb: str, arguments: tuple[object, ...], now: int) -> object:
@@ -82,9 +81,6 @@ class Reference(Timeline):
         if len(name) > NAME_BYTES_MAX:
             self._refuse(NameTooLong)
         return directory.number, name
-
-    def _refuse(self, *errors: type[ObjfsError]) -> NoReturn:
-        raise Refused(*errors)
 
     def _opened(self, slot: int) -> tuple[Node, Opened]:
         if slot not in self.slots:
@@ -286,33 +282,37 @@ class Reference(Timeline):
             self.touch(place[0], links)
             self.touch(new_place[0], -links)
 
-    def restore(self, path: str, index: int) -> None:
-        """Version number `index`, counted from the newest, becomes the newest."""
-        history = self.history(path)
+    def restore(self, path: str, index: int, to: str | None = None) -> None:
+        """Version number `index`, counted from the newest, becomes the newest, here or of another
+        path."""
+        past = self.past()
+        history = past.history(path)
         if index >= len(history):
             raise PassedOver
         entry = history[index]
         if entry.sealed is None:
             self._refuse(InvalidRequest)
         self.world.nodes[entry.number].flushed_at = None
-        directory, name = self._place(path)
+        directory, name = self._place(path if to is None else to)
         there = self.world.names[directory].get(name)
         if there is not None:
             displaced = self.world.nodes[there]
             if displaced.is_directory:
                 self._refuse(IsADirectory)
             self._displace(displaced)
-            self.end_name(displaced, directory, name, removed=True, kept=True)
+            displaced.named = True
             self._drop_link(displaced)
-        was = self.world.nodes[entry.number].state_at(entry.sequence)
+        states = past.states_of(path, entry)
+        restorable = tuple(each._replace(nlink=1, ctime=self.now) for each in states)
         content = entry.sealed.content
         node = Node(
             len(self.world.nodes),
-            (Era(PENDING, self.now, was._replace(nlink=1, ctime=self.now)),),
+            (Era(PENDING, self.now, restorable[0]),),
             content=content,
             logged=content,
             versions=(Sealed(PENDING, content),),
             shared=True,
+            restorable=restorable if len(set(restorable)) > 1 else (),
         )
         self.world.nodes[node.number] = node
         self.world.names[directory][name] = node.number

@@ -28,6 +28,9 @@ SURVIVORS: dict[str, Callable[[int], Survives | None]] = {
     "all": lambda seed: None,
 }
 MOMENTS_AFTER_AN_OPENING = 8
+SYNCS = {"fsync", "sync", "checkpoint", "take_snapshot"}
+TIME = {"take_snapshot", "drop_snapshot", "forget_version", "forget", "apply_rules"}
+MOMENTS_COMPARED = 30  # after an operation of these
 
 
 class Differs(AssertionError):
@@ -88,12 +91,18 @@ class Run:
             "remount": self._remount,
             "crash": self._crash,
             "advance": self._nothing,
+            "compare": self.compare_time,
         }
         if verb in special:
             await special[verb](*arguments)
         else:
+            if verb == "apply_rules":
+                while self.reference.is_borderline(self.harness.clock.now_ns()):
+                    self.harness.clock.advance()
             await self._compare_step(verb, arguments)
         await self.compare_present()
+        if verb in TIME:
+            await self.compare_time()
 
     async def _nothing(self, *arguments: object) -> None:
         """Time passed already."""
@@ -117,7 +126,9 @@ class Run:
         else:
             if refused or result != expected:
                 raise Differs(f"it returned {result!r}, not {refused or expected!r}")
-        if verb in ("fsync", "sync", "checkpoint"):
+        if verb in TIME:
+            await self.harness.log.sync()  # a crash leaves all of it, or it did not happen
+        if verb in SYNCS | TIME:
             self.promised = self._sequence
         reference.settle(self._sequence)
 
@@ -186,10 +197,23 @@ class Run:
         if complaints:
             raise Differs("\n".join(complaints))
 
+    async def compare_time(self) -> None:
+        """After something that may change what the past shows: the moments of snapshots, and some
+        others; all versions."""
+        moments = list(self.reference.moments)
+        chosen = set(self._random.sample(moments, min(len(moments), MOMENTS_COMPARED)))
+        chosen |= {pin.sequence for pin in self.reference.world.pins.values()}
+        await self.compare_past(sorted(chosen))
+        await self.compare_histories()
+        core = self.harness.volume.core
+        for ino in core.open_inodes:
+            core.expose(ino)
+
     async def compare_past(self, moments: Iterable[int] | None = None) -> None:
         """Every recorded moment, or those given."""
+        past = self.reference.past()
         for sequence in moments or list(self.reference.moments):
-            complaints = await self.subject.past_differences(self.reference, sequence)
+            complaints = await self.subject.past_differences(self.reference, sequence, past)
             if complaints:
                 raise Differs("\n".join(complaints))
 
@@ -216,8 +240,9 @@ class Run:
 
     async def _history_complaints(self) -> list[str]:
         self.reference.exposed()
-        for path in sorted(self.reference.paths_ever()):
-            complaints = await self.subject.history_differences(self.reference, path)
+        past = self.reference.past()
+        for path in sorted(past.files()):
+            complaints = await self.subject.history_differences(self.reference, path, past)
             if complaints:
                 return complaints
         return []
@@ -255,11 +280,11 @@ async def _run(run: Run, operations: Iterable[Operation]) -> Run:
     return run
 
 
-async def check(seed: int, count: int, *, sqlite: bool) -> None:
+async def check(seed: int, count: int, *, sqlite: bool, time: bool = False) -> None:
     """One random sequence. Raises Differs with all that is needed to repeat it, shrunk."""
     with tempfile.TemporaryDirectory() as directory:
         attempt = await Run.begin(seed, Path(directory) / "index" if sqlite else None)
-        generator = Generator(Random(seed), attempt)
+        generator = Generator(Random(seed), attempt, time=time)
         operations = limited(generator, count)
         try:
             await _run(attempt, operations)

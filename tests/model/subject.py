@@ -7,16 +7,21 @@ looked up name by name, as the kernel does.
 import os
 from collections.abc import Awaitable
 
+from objfs.base.errors import NotFound
 from objfs.base.types import AttributeChange, Caller
 from objfs.maint.compaction import compaction_of
+from objfs.maint.fsck import Asked, Fsck
+from objfs.maint.retention import RetentionPass
 from objfs.maint.scheduler import Budget, Gate
-from objfs.meta.rows import Inode
+from objfs.maint.scrub import Scrub, ScrubResult
+from objfs.meta.rows import Inode, Retention
 from objfs.volume.handles import Handle
 from objfs.volume.view import View
 from objfs.volume.volume import Volume
 from tests.model.operations import content, ticks_of
+from tests.model.past import Moment, Past
 from tests.model.reference import Reference
-from tests.model.world import ROOT, Node, State, World
+from tests.model.world import ROOT, Node, Rules, State, World
 
 READ_BYTES = 1 << 30  # more than any file has
 
@@ -116,9 +121,45 @@ class Subject:
     def commit(self) -> None:
         self.volume.commit()
 
-    async def restore(self, path: str, index: int) -> None:
+    async def restore(self, path: str, index: int, to: str | None = None) -> None:
         entry = self.volume.versions(self.bucket, path.encode())[index]
-        await self.volume.restore(self.bucket, path.encode(), entry.version_id)
+        place = None if to is None else (self.bucket, to.encode())
+        await self.volume.restore(self.bucket, path.encode(), entry.version_id, place)
+
+    async def take_snapshot(self, name: str, path: str) -> None:
+        bucket = self.volume.bucket(self.bucket)
+        await self.volume.snapshots.create(name, bucket, path.encode())
+
+    def drop_snapshot(self, name: str) -> None:
+        self.volume.snapshots.delete(name)
+
+    async def forget_version(self, path: str, index: int) -> None:
+        entry = self.volume.versions(self.bucket, path.encode())[index]
+        await self.volume.forget(self.bucket, path.encode(), entry.version_id)
+
+    async def forget(self, path: str) -> None:
+        await self.volume.forget(self.bucket, path.encode())
+
+    def set_rules(self, path: str, rules: Rules) -> None:
+        row = Retention(0, b"", **rules._asdict())
+        self.volume.retention.set(self.bucket, path.encode(), row)
+
+    def remove_rules(self, path: str) -> None:
+        self.volume.retention.remove(self.bucket, path.encode())
+
+    async def apply_rules(self) -> None:
+        dry = await RetentionPass(self.volume, dry=True).run()
+        done = await RetentionPass(self.volume).run()
+        assert done == dry, f"a dry run said {dry}, not {done}"
+
+    async def scrub(self) -> None:
+        result = await Scrub(self.volume).run()
+        assert isinstance(result, ScrubResult)
+        assert not result.damaged, result
+
+    async def check(self) -> None:
+        state = await Fsck(self.volume, noting=False).run(Asked(deep=True), restart=True)
+        assert not state.problems, state.problems
 
     async def truncate(self, path: str, size: int) -> None:
         await self.volume.setattr(self.find(path).ino, AttributeChange(size=size))
@@ -172,6 +213,8 @@ class Subject:
             names = self.volume.listxattr(ino)
             xattrs = {name: self.volume.getxattr(ino, name) for name in names}
             where = paths.get(number, f"open in slot {open_numbers.get(number)}")
+            if node.restorable:
+                _adopt(node, inode, xattrs)
             found += _compare(where, node, node.working, len(node.content), inode, xattrs)
             if node.is_file:
                 data = await self._content(ino, open_numbers.get(number))
@@ -216,32 +259,43 @@ class Subject:
         assert self.volume.core.database.sequence == before, "reading a file changed it"
         return data
 
-    async def past_differences(self, reference: Reference, sequence: int) -> list[str]:
+    async def past_differences(
+        self, reference: Reference, sequence: int, past: Past | None = None
+    ) -> list[str]:
         """How the volume's past is not the model's at `sequence`."""
-        view, names = self.volume.at(sequence), reference.names_at(sequence)
+        view, moment = self.volume.at(sequence), (past or reference.past()).at(sequence)
         nodes = reference.world.nodes
         found: list[str] = []
         pending = [("", ROOT)]
         while pending:
             path, number = pending.pop()
             where = f"at {sequence}, /{path}"
-            node, ino = nodes[number], self.inodes[number]
-            state, expected = node.state_at(sequence), node.content_at(sequence)
-            found += _compare(
-                where, node, state, len(expected), view.getattr(ino), view.xattrs(ino)
-            )
+            node, ino, seen = nodes[number], self.inodes[number], moment.files[number]
+            inode, xattrs = view.getattr(ino), view.xattrs(ino)
+            size = len(seen.content)
+            differences = [_compare(where, node, each, size, inode, xattrs) for each in seen.states]
+            if [] not in differences:
+                found += differences[0]
             if node.is_file:
                 data = bytes(await view.read(ino, 0, READ_BYTES))
-                found += _compare_content(where, expected, data)
-            if number in names:
-                found += self._compare_past_names(view, where, number, names[number])
-                pending += [(f"{path}/{name}".lstrip("/"), n) for name, n in names[number].items()]
+                found += _compare_content(where, seen.content, data)
+            if number in moment.names:
+                below = self._past_names(view, where, number, moment, found)
+                pending += [(f"{path}/{name}".lstrip("/"), n) for name, n in below.items()]
         return found
 
-    async def history_differences(self, reference: Reference, path: str) -> list[str]:
+    async def history_differences(
+        self, reference: Reference, path: str, past: Past | None = None
+    ) -> list[str]:
         """How the versions of a path are not the model's."""
-        expected = reference.history(path)
-        entries = self.volume.versions(self.bucket, path.encode())
+        past = past or reference.past()
+        expected = past.history(path)
+        try:
+            entries = self.volume.versions(self.bucket, path.encode())
+        except NotFound:
+            if past.exists(path):
+                return [f"versions of {path}: there are none"]
+            return []
         sizes = [None if entry.deleted else entry.size for entry in entries]
         expected_sizes = [
             None if each.sealed is None else len(each.sealed.content) for each in expected
@@ -253,22 +307,31 @@ class Subject:
         found: list[str] = []
         for wanted, entry in zip(expected, entries, strict=True):
             if wanted.sealed is not None:
-                past = self.volume.open_version(self.bucket, path.encode(), entry.version_id)
-                data = bytes(await past.read(0, READ_BYTES))
+                file = self.volume.open_version(self.bucket, path.encode(), entry.version_id)
+                data = bytes(await file.read(0, READ_BYTES))
                 where = f"version {entry.version_id} of {path}"
                 found += _compare_content(where, wanted.sealed.content, data)
         return found
 
-    def _compare_past_names(
-        self, view: View, where: str, number: int, names: dict[str, int]
-    ) -> list[str]:
-        ino = self.inodes[number]
+    def _past_names(
+        self, view: View, where: str, number: int, moment: Moment, found: list[str]
+    ) -> dict[str, int]:
+        """The names in a directory of a moment that are there: some may be gone."""
+        ino, names = self.inodes[number], moment.names[number]
         listed = {name.decode(): inode.ino for name, inode in view.list_directory(ino)}
-        expected = {name: self.inodes[child] for name, child in names.items()}
+        there = {
+            name: child
+            for name, child in names.items()
+            if name in listed or (number, name) not in moment.optional
+        }
+        expected = {name: self.inodes[child] for name, child in there.items()}
         if listed != expected:
-            return [f"{where} has {listed}, not {expected}"]
-        looked_up = {name: view.lookup(ino, name.encode()).ino for name in names}
-        return [] if looked_up == expected else [f"{where}: lookup finds {looked_up}"]
+            found.append(f"{where} has {listed}, not {expected}")
+            return {}
+        looked_up = {name: view.lookup(ino, name.encode()).ino for name in there}
+        if looked_up != expected:
+            found.append(f"{where}: lookup finds {looked_up}")
+        return there
 
 
 def _compare(
@@ -295,6 +358,15 @@ def _compare(
         for name in actual
         if actual[name] != expected[name]
     ]
+
+
+def _adopt(node: Node, inode: Inode, xattrs: dict[bytes, bytes]) -> None:
+    """Take the state that a restore took; if it is none of those, the first one."""
+
+    def wrong(state: State) -> int:
+        return len(_compare("", node, state, inode.size, inode, xattrs))
+
+    node.adopt(min(node.restorable, key=wrong))
 
 
 def _compare_content(where: str, expected: bytes, actual: bytes) -> list[str]:

@@ -36,7 +36,6 @@ from tests.model.world import (
     NOWHERE,
     PENDING,
     ROOT,
-    Entry,
     Era,
     Node,
     Opened,
@@ -44,7 +43,6 @@ from tests.model.world import (
     Sealed,
     State,
     World,
-    chain_of,
     settle,
 )
 
@@ -63,8 +61,10 @@ class Timeline:
         self.moments: dict[int, World] = {sequence: self.world.copy()}
         self.within: dict[int, list[World]] = {}  # by the sequence an operation ended at
         self.passed: list[Passed] = []
+        self.times = {sequence: time}
         self.sequence = sequence
         self.now = time
+        self.chains: dict[int, dict[str, tuple[int, ...]]] = {}  # remembered by `past.py`
         self._steps: list[World] = []
 
     def settle(self, sequence: int) -> None:
@@ -77,6 +77,7 @@ class Timeline:
         if sequence != before:
             self.moments[sequence] = self.world.copy()
             self.within[sequence] = self._steps
+            self.times[sequence] = self.now
         self.passed = [each._replace(left=min(each.left, sequence)) for each in self.passed]
 
     def interrupted(self) -> None:
@@ -88,7 +89,7 @@ class Timeline:
         twin = copy.copy(self)
         twin.world, twin.slots = self.world.copy(), dict(self.slots)
         twin.moments, twin.within = dict(self.moments), dict(self.within)
-        twin.passed = list(self.passed)
+        twin.passed, twin.times, twin.chains = list(self.passed), dict(self.times), {}
         return twin
 
     def exposed(self) -> None:
@@ -104,7 +105,7 @@ class Timeline:
         era = node.eras[-1]
         young = era.time > self.now - AMEND_NS
         same_session = node.session is not None and era.since >= node.session
-        if (young or same_session) and state.nlink:
+        if (young or same_session) and state.nlink and era.since > self.world.pinned:
             node.eras = (*node.eras[:-1], era._replace(state=state))
         else:
             node.eras = (*node.eras, Era(PENDING, self.now, state))
@@ -169,7 +170,11 @@ class Timeline:
             return
         if node.shared and node.written_from is not None:
             node.flushed_at = None
-        replaces = node.flushed_at is not None and node.flushed_at > self.now - AMEND_NS
+        replaces = (
+            node.flushed_at is not None
+            and node.flushed_at > self.now - AMEND_NS
+            and node.versions[-1].since > self.world.pinned
+        )
         kept = node.versions[:-1] if replaces else node.versions
         self.put_working(node)
         node.versions = (*kept, Sealed(PENDING, node.content))
@@ -193,6 +198,7 @@ class Timeline:
         if not kept and self._in_passing(node, directory, name, removed):
             self.passed.append(Passed(PENDING, directory, name, node.number))
             node.vanishes = removed and node.state.nlink == 1 and not node.named
+            self.chains = {}
         else:
             node.named = True
         if node.born_as == (directory, name):
@@ -203,6 +209,8 @@ class Timeline:
         looks = used_in_passing(name.encode(), node.state.mode, len(node.logged), removed=removed)
         lone = node.state.nlink == 1
         if not looks or node.born_as is None or self.now - node.born_at >= PASSING_NS:
+            return False
+        if self.world.pinned >= node.eras[0].since:
             return False
         if removed and lone and len(node.versions) + len(node.eras) > SMALL:
             return False
@@ -219,53 +227,6 @@ class Timeline:
             if below.get(each.name) == each.number:
                 del below[each.name]
         return names
-
-    # --- versions of a path ----------------------------------------------------------------------
-
-    def paths_ever(self) -> set[str]:
-        """Every path that anything but a directory ever had."""
-        return {
-            path
-            for world in (World({}, self.names_at(at)) for at in self.moments)
-            for path, number in world.tree().items()
-            if number not in world.names
-        }
-
-    def history(self, path: str) -> list[Entry]:
-        """The versions of a path, newest first. It led to a file through the same directories for
-        a stretch of moments; the stretch shows what was sealed when it began, and what was sealed
-        until it ended; and its end is an entry if no other stretch begins there."""
-        entries: list[Entry] = []
-        chain: tuple[int, ...] = ()
-        begin = 0
-        for at in sorted(self.moments):
-            found = chain_of(World({}, self.names_at(at)), path)
-            if found == chain:
-                continue
-            if chain:
-                entries += self._shown(chain[-1], begin, at)
-                if not found:
-                    entries.append(Entry(at, None))
-            chain, begin = found, at
-        if chain:
-            entries += self._shown(chain[-1], begin, self.sequence)
-        return entries[::-1]
-
-    def _shown(self, number: int, begin: int, until: int) -> list[Entry]:
-        """What an operation seals it seals before it takes the name away: `until` is included."""
-        sealed = [each for each in self.world.nodes[number].versions if each.since <= until]
-        first = [each for each in sealed if each.since <= begin][-1:]
-        later = [each for each in sealed if each.since > begin]
-        return [Entry(max(each.since, begin), each, number) for each in first + later]
-
-    def usage(self) -> tuple[int, int, int]:
-        """Live bytes (sealed, of what has a name), past bytes, named inodes but the root."""
-        world = self.world
-        named = set(world.tree().values()) - {ROOT}
-        current = [world.nodes[number] for number in named if world.nodes[number].versions]
-        live = sum(len(node.versions[-1].content) for node in current)
-        every = sum(len(each.content) for node in world.nodes.values() for each in node.versions)
-        return live, every - live, len(named)
 
     # --- ends ------------------------------------------------------------------------------------
 
@@ -305,8 +266,12 @@ class Timeline:
             node.changed = node.dirty = False
             node.written_from = None
             node.handles = 0
+        later = [at for at in self.times if at >= found]
+        time = self.times[min(later)] if later else now
         self.moments = {at: each for at, each in self.moments.items() if at < found}
         self.within = {at: each for at, each in self.within.items() if at <= found}
+        self.times = {at: each for at, each in self.times.items() if at < found} | {found: time}
+        self.chains = {}
         self.passed = [each for each in self.passed if each.left <= found]
         self.moments[found] = self.world.copy()
         self._steps = []

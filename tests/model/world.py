@@ -91,6 +91,8 @@ class Node:
     born_at: int = 0
     vanishes: bool = False  # it was removed, used in passing: nothing is kept of it
     named: bool = False  # a name of it ended that keeps its history
+    thinned: int = 0  # moments before this sequence may have later attributes
+    restorable: tuple[State, ...] = ()  # a restore took one of these, it is not known which
 
     @property
     def state(self) -> State:
@@ -106,6 +108,10 @@ class Node:
             mtime=state.mtime if times.mtime is None else times.mtime,
             ctime=state.ctime if times.ctime is None else max(times.ctime, state.ctime),
         )
+
+    def adopt(self, state: State) -> None:
+        """A restore took this state."""
+        self.eras, self.restorable = (self.eras[0]._replace(state=state),), ()
 
     @property
     def is_directory(self) -> bool:
@@ -153,16 +159,59 @@ class Passed(NamedTuple):
     number: int
 
 
+class Mark(NamedTuple):
+    """An entry of a path that was erased, as `Stretch.mark` names it."""
+
+    path: str
+    number: int
+    begin: int
+    sequence: int
+    since: int  # of its version; -1: the path had none in that time
+
+
+class Pin(NamedTuple):
+    """A snapshot of a path, "" for all of the bucket."""
+
+    sequence: int
+    path: str
+
+    def covers(self, path: str) -> bool:
+        """Whether it shows what is at a path; those of directories end with a slash."""
+        if not self.path or path.rstrip("/") == self.path or path.startswith(f"{self.path}/"):
+            return True
+        return path.endswith("/") and self.path.startswith(path)
+
+
+class Rules(NamedTuple):
+    """Rules of retention; 0: there is no such rule."""
+
+    keep_for_seconds: int = 0
+    keep_last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    deleted_days: int = 0
+
+
 @dataclass
 class World:
-    """One moment: every inode that ever was, and the names."""
+    """One moment: every inode that ever was, the names, and what is kept or gone of the past."""
 
     nodes: dict[int, Node] = field(default_factory=dict)
     names: dict[int, dict[str, int]] = field(default_factory=dict)
+    pins: dict[str, Pin] = field(default_factory=dict)
+    rules: dict[str, Rules] = field(default_factory=dict)
+    erased: frozenset[Mark] = frozenset()
+    touched: bool = False  # something was forgotten, or rules applied, if nothing went by it
 
     def copy(self) -> "World":
         nodes = {number: copy.copy(node) for number, node in self.nodes.items()}
-        return World(nodes, {number: dict(names) for number, names in self.names.items()})
+        names = {number: dict(below) for number, below in self.names.items()}
+        return World(nodes, names, dict(self.pins), dict(self.rules), self.erased, self.touched)
+
+    @property
+    def pinned(self) -> int:
+        """The newest moment that a snapshot shows: no state that it has is amended."""
+        return max((pin.sequence for pin in self.pins.values()), default=0)
 
     def tree(self) -> dict[str, int]:
         """Every path and the inode there, the root included."""
@@ -178,20 +227,11 @@ class World:
         return found
 
 
-def chain_of(world: World, path: str) -> tuple[int, ...]:
-    """The inodes along a path to a file; empty if it leads to none."""
-    chain = [ROOT]
-    for name in path.split("/"):
-        found = world.names.get(chain[-1], {}).get(name)
-        if found is None:
-            return ()
-        chain.append(found)
-    return () if chain[-1] in world.names else tuple(chain)
-
-
 def settle(world: World, sequence: int) -> list[int]:
     """What began at a later sequence, or is pending, began at this one. Returns the inodes."""
     settled = []
+    for name, pin in world.pins.items():
+        world.pins[name] = pin._replace(sequence=min(pin.sequence, sequence))
     for node in world.nodes.values():
         if node.eras[-1].since > sequence:
             node.eras = tuple(era._replace(since=min(era.since, sequence)) for era in node.eras)

@@ -1,0 +1,71 @@
+"""Random histories in which the past itself is worked on: snapshots, forgetting, rules of
+retention, restores, compaction, scrub and fsck, between crashes, lost indexes and checkpoints.
+Every retained moment and version is compared with the plain model (`tests/model/past.py` says what
+is right)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from objfs.base.types import Caller
+from tests.model.operations import EXCHANGE, Operation
+from tests.model.sequences import check, run
+
+SEQUENCES = 20
+OPERATIONS = 100
+FEW_OPERATIONS = 40
+LONG_SEQUENCES = 2000
+LONG_OPERATIONS = 200
+ME = Caller(1000, 1000, 0o022)
+
+# What random histories found, shrunk.
+FOUND: dict[str, list[Operation]] = {
+    "fsck leaves alone what was forgotten of an open file without a name": [
+        ("create", ("a", 0o644, ME, 2)),
+        ("write", (2, 0, 300_000, 323766183)),
+        ("create", ("b", 0o600, ME, 3)),
+        ("rename", ("b", "a", 0)),
+        ("forget", ("a",)),
+        ("check", ()),
+    ],
+    "erasing the first version leaves the attributes of the time before it": [
+        ("create", ("a", 0o644, ME, 0)),
+        ("rename", ("a", "b", 0)),
+        ("create", ("c", 0o644, ME, 3)),
+        ("rename", ("b", "c", EXCHANGE)),
+        ("advance", (3_600_000,)),
+        ("release", (0,)),
+        ("advance", (3_600_000,)),
+        ("open", ("c", os.O_RDWR, 2)),
+        ("write", (2, 10, 1, 1035022142)),
+        ("flush", (2,)),
+        ("forget_version", ("c", 1)),
+    ],
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_short_history(seed: int) -> None:
+    """S8.2, S10.4, S11.1"""
+    await check(seed, FEW_OPERATIONS, sqlite=False, time=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+async def test_a_random_history(seed: int) -> None:
+    """S6.3, S8.2, S10.3, S10.6, S11.1"""
+    await check(seed, OPERATIONS, sqlite=seed % 3 == 0, time=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10_000, 10_000 + LONG_SEQUENCES))
+async def test_many_more(seed: int) -> None:
+    await check(seed, LONG_OPERATIONS, sqlite=seed % 3 == 0, time=True)
+
+
+@pytest.mark.parametrize("sqlite", [False, True])
+@pytest.mark.parametrize("name", FOUND)
+async def test_what_was_found(name: str, sqlite: bool, tmp_path: Path) -> None:
+    last = await run(FOUND[name], 1, tmp_path / "index" if sqlite else None)
+    await last.harness.close()
