@@ -119,6 +119,8 @@ async def bucket_set(
 
 async def bucket_delete(volume: Volume, name: str, force: bool = False) -> dict[str, object]:
     """`force` gives up the history of the files that were in it."""
+    volume.check_deletable(name, force=force)
+    await volume.forget(name, b"")
     volume.delete_bucket(name, force=force)
     return {"deleted": name}
 

@@ -127,24 +127,30 @@ class Buckets:
         self._keep_quota(bucket)
         return bucket
 
+    def check_deletable(self, name: str, *, force: bool = False) -> None:
+        """Raises what `delete_bucket` would."""
+        bucket, scan = self.bucket(name), self._database.scan
+        if any(row.key for row in scan(DENTRY, (bucket.root,), limit=2)):
+            raise DirectoryNotEmpty(f"bucket {name!r} has files: delete them first")
+        if not force and scan(DENTRY_PAST, (bucket.root,), limit=1):
+            raise DirectoryNotEmpty(
+                f"bucket {name!r} keeps the history of deleted files: "
+                "`objfs bucket delete --force` gives it up"
+            )
+        if self._core.pins.of_bucket(bucket.id):
+            raise Pinned(
+                f"bucket {name!r} is in a snapshot: `objfs snapshot list` shows them, "
+                "`objfs snapshot delete` gives one up"
+            )
+
     def delete_bucket(self, name: str, *, force: bool = False) -> None:
         """Remove a bucket without files. DirectoryNotEmpty if it has any; or has a history, unless
-        `force` gives that up. Pinned if a snapshot shows it."""
+        `force` gives that up: forget it first, or it takes space for ever. Pinned if a snapshot
+        shows it."""
+        self.check_deletable(name, force=force)
         with self._core.change() as change:
             bucket = self.bucket(name)
             own = change.scan(DENTRY, (bucket.root,), limit=2)
-            if any(row.key for row in own):
-                raise DirectoryNotEmpty(f"bucket {name!r} has files: delete them first")
-            if not force and change.scan(DENTRY_PAST, (bucket.root,), limit=1):
-                raise DirectoryNotEmpty(
-                    f"bucket {name!r} keeps the history of deleted files: "
-                    "`objfs bucket delete --force` gives it up"
-                )
-            if self._core.pins.of_bucket(bucket.id):
-                raise Pinned(
-                    f"bucket {name!r} is in a snapshot: `objfs snapshot list` shows them, "
-                    "`objfs snapshot delete` gives one up"
-                )
             for row in own:
                 change.delete(DENTRY, row.parent, row.key)
             for rules in change.scan(RETENTION, (bucket.id,), limit=limits.ROWS_PER_BATCH_MAX):

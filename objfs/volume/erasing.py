@@ -41,7 +41,7 @@ from objfs.volume.showing import (
 from objfs.volume.sweeping import Sweeping
 
 logger = logging.getLogger(__name__)
-_MARKS_PER_CHANGE = 24  # entries hidden by one change: purging each takes some eight rows
+_MARKS_PER_CHANGE = 8  # entries hidden by one change: purging each takes some eight rows
 
 
 class ErasedReport(NamedTuple):

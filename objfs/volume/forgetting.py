@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import trio
 
 from objfs.base import limits
-from objfs.base.errors import Busy, InvalidRequest, NotFound
+from objfs.base.errors import InvalidRequest, NotFound, Pinned
 from objfs.meta.rows import Bucket
 from objfs.meta.tables import DENTRY, DENTRY_PAST
 from objfs.volume.core import Core
@@ -44,7 +44,7 @@ class Forgetting:
     ) -> ErasedReport:
         """Erase one version of a path, or its whole history; see the module. What snapshots show
         stays and is counted. `dry`: the same report, and nothing changes. When it returns, what is
-        not needed any more is swept away. NotFound, InvalidRequest; Busy for one version that a
+        not needed any more is swept away. NotFound, InvalidRequest; Pinned for one version that a
         snapshot shows."""
         row = self._history.bucket(bucket)
         if version_id is not None:
@@ -78,7 +78,7 @@ class Forgetting:
         for snapshot in self._core.pins.snapshots():
             pinned = entry.sequence <= snapshot.sequence < entry.until
             if pinned and self._core.pins.holds(bucket.id, key, entry.sequence, entry.until):
-                raise Busy(
+                raise Pinned(
                     f"version {version_id} of {shown} is kept by the snapshot {snapshot.name!r}: "
                     "delete the snapshot first"
                 )

@@ -24,7 +24,8 @@ from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, ORPHAN, SWEEP, VERSION
 from objfs.volume.core import Core
 from objfs.volume.showing import FOREVER
 
-_ROWS_READ_MAX = 2 * limits.ROWS_PER_BATCH_MAX
+_ROWS_READ_MAX = 2 * limits.ROWS_PER_BATCH_MAX  # by one change
+_ROWS_PER_CONTENT = 4  # what looking at a content costs besides, in rows
 
 
 class Sweeping:
@@ -35,84 +36,86 @@ class Sweeping:
 
     async def sweep_all(self) -> None:
         """Until there are no more rows in `sweep`."""
-        after = 0
-        while rows := self._core.database.scan(SWEEP, lower=after, limit=1):
-            content = rows[0].content
-            while not self._core.freeing(partial(self.sweep_batch, content)):
-                await trio.lowlevel.checkpoint()
-            after = content + 1
+        after: int | None = 0
+        while after is not None:
+            after = self._core.freeing(partial(self._batch, after))
             await trio.lowlevel.checkpoint()
 
-    def sweep_batch(self, content: int) -> bool:
-        """One batch, as one change. Returns whether the content is done."""
+    def _batch(self, after: int) -> int | None:
+        """One change: contents from `after` on, or a part of one. Returns where to go on."""
+        first = self._core.database.scan(SWEEP, lower=after, limit=1)
+        if not first:
+            return None
         with self._core.change() as change:
-            sweep = change.get(SWEEP, content)
-            if sweep is None:
-                return True
-            following = self._current(change, sweep) if sweep.current else self._past(change, sweep)
-            if following is None:
-                change.delete(SWEEP, content)
-                return True
-            change.put(following)
-            return False
+            room = _ROWS_READ_MAX
+            while room > 0:
+                rows = self._core.database.scan(SWEEP, lower=after, limit=1)
+                if not rows:
+                    break
+                sweep: Sweep | None = rows[0]
+                after = rows[0].content
+                while sweep is not None and room > 0:
+                    page = self._current if sweep.current else self._past
+                    sweep, read = page(change, sweep, room)
+                    room -= read + _ROWS_PER_CONTENT
+                if sweep is not None:
+                    change.put(sweep)
+                    break
+                change.delete(SWEEP, after)
+                after += 1
+        return after
 
-    def _past(self, change: Change, sweep: Sweep) -> Sweep:
-        """Sweep a page of past extents. Returns where to go on."""
+    def _past(self, change: Change, sweep: Sweep, room: int) -> tuple[Sweep | None, int]:
+        """Sweep a page of past extents. Returns where to go on, and how many rows were read."""
         content = sweep.content
-        rows = change.scan(
-            EXTENT_PAST,
-            (content, sweep.offset),
-            lower=sweep.until,
-            limit=_ROWS_READ_MAX,
-        )
-        if len(rows) < _ROWS_READ_MAX:
-            rows += change.scan(
-                EXTENT_PAST,
-                (content,),
-                lower=sweep.offset + 1,
-                limit=_ROWS_READ_MAX - len(rows),
-            )
-        sharing = self._orphans_sharing(change, content)
+        scan = self._core.database.scan
+        rows = scan(EXTENT_PAST, (content, sweep.offset), lower=sweep.until, limit=room)
+        if len(rows) < room:
+            following = room - len(rows)
+            rows += scan(EXTENT_PAST, (content,), lower=sweep.offset + 1, limit=following)
+        sharing = self._orphans_sharing(content) if rows else []
         for row in rows:
             if _was_seen(sweep, row.since, row.until) and not self._is_needed(row, sharing):
                 change.delete(EXTENT_PAST, content, row.offset, row.until)
-        if len(rows) < _ROWS_READ_MAX:
-            return replace(sweep, current=True, offset=0, until=0)
-        return replace(sweep, offset=rows[-1].offset, until=rows[-1].until + 1)
+        if len(rows) < room:
+            return replace(sweep, current=True, offset=0, until=0), len(rows)
+        return replace(sweep, offset=rows[-1].offset, until=rows[-1].until + 1), len(rows)
 
-    def _current(self, change: Change, sweep: Sweep) -> Sweep | None:
-        """Sweep a page of current extents. Returns where to go on, None at the end."""
+    def _current(self, change: Change, sweep: Sweep, room: int) -> tuple[Sweep | None, int]:
+        """Sweep a page of current extents. None instead of where to go on: the end."""
         content = sweep.content
-        if self._has_owner(change, content):
-            return None
-        rows = change.scan(EXTENT, (content,), lower=sweep.offset, limit=_ROWS_READ_MAX)
-        sharing = self._orphans_sharing(change, content)
+        if self._has_owner(content):
+            return None, 0
+        rows = self._core.database.scan(EXTENT, (content,), lower=sweep.offset, limit=room)
+        sharing = self._orphans_sharing(content) if rows else []
         for row in rows:
             if _was_seen(sweep, row.since, FOREVER) and not self._is_needed(row, sharing):
                 change.delete(EXTENT, content, row.offset)
-        if len(rows) < _ROWS_READ_MAX:
-            return None
-        return replace(sweep, offset=rows[-1].offset + 1)
+        if len(rows) < room:
+            return None, len(rows)
+        return replace(sweep, offset=rows[-1].offset + 1), len(rows)
 
-    def _has_owner(self, change: Change, content: int) -> bool:
+    def _has_owner(self, content: int) -> bool:
         """Whether an inode that is not gone has this content for itself.
 
         A linked owner's current version is the newest one of the content, or it never had one and
         nothing was erased. An owner without a name is an orphan.
         """
-        newest = change.scan(VERSION, (content,), index="content", reverse=True, limit=1)
-        inos: set[int] = {content, *(row.ino for row in change.scan(ORPHAN))}
+        scan = self._core.database.scan
+        newest = scan(VERSION, (content,), index="content", reverse=True, limit=1)
+        inos: set[int] = {content, *(row.ino for row in scan(ORPHAN))}
         if newest:
             at = newest[0].content_at
-            inos |= {row.ino for row in change.scan(VERSION, (content, at), index="content")}
+            inos |= {row.ino for row in scan(VERSION, (content, at), index="content")}
         return any(
             inode is not None and inode.content == content and not inode.content_at
-            for inode in change.get_many(INODE, [(ino,) for ino in sorted(inos)])
+            for inode in self._core.database.get_many(INODE, [(ino,) for ino in sorted(inos)])
         )
 
-    def _orphans_sharing(self, change: Change, content: int) -> list[int]:
+    def _orphans_sharing(self, content: int) -> list[int]:
         """The sequences at which inodes without a name read this content."""
-        inodes = change.get_many(INODE, [(row.ino,) for row in change.scan(ORPHAN)])
+        orphans = self._core.database.scan(ORPHAN)
+        inodes = self._core.database.get_many(INODE, [(row.ino,) for row in orphans])
         return [
             inode.content_at
             for inode in inodes

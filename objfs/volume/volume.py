@@ -104,6 +104,7 @@ class Volume:
         self.bucket = buckets.bucket
         self.create_bucket = buckets.create_bucket
         self.set_bucket = buckets.set_bucket
+        self.check_deletable = buckets.check_deletable
         self.delete_bucket = buckets.delete_bucket
         # The past
         self.at = history.at

@@ -1,28 +1,27 @@
 """Erasing: what was erased is gone from everywhere, what was not reads as before."""
 
-import os
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
-from objfs.base.errors import Busy, InvalidRequest, NotFound, StaleInode
+from objfs.base.errors import DirectoryNotEmpty, InvalidRequest, NotFound, Pinned
+from objfs.maint.commands import bucket_delete
 from objfs.meta.maintenance import count_usage
-from objfs.meta.rows import Snapshot
+from objfs.meta.rows import Erased, Snapshot
 from objfs.meta.tables import (
     DENTRY_PAST,
     ERASED,
     EXTENT,
     EXTENT_PAST,
     INODE_PAST,
-    ORPHAN,
-    PURGE,
     SWEEP,
     USAGE,
     VERSION,
     Table,
 )
 from objfs.volume.showing import stretches_of
-from objfs.volume.volume import PastFile
 from tests.model.harness import BUCKET
 from tests.volume.store import ME, Store
 
@@ -151,10 +150,20 @@ async def test_a_pinned_version_is_not_forgotten(store: Store) -> None:
     """S11.3"""
     ids = await versions(store, "f", 3)
     pin(store, ids[1])
-    with pytest.raises(Busy, match="snapshot 's'"):
+    with pytest.raises(Pinned, match="snapshot 's'"):
         await store.volume.forget(BUCKET, b"f", f"{ids[1]:x}")
     report = await store.volume.forget(BUCKET, b"f")
     assert (report.entries, report.pinned, report.current) == (1, 1, 1)
+
+
+async def test_a_bucket_goes_with_its_history(store: Store) -> None:
+    """S11.4"""
+    await versions(store, "f", 3)
+    await store.volume.unlink(store.root, b"f")
+    with pytest.raises(DirectoryNotEmpty):
+        await bucket_delete(store.volume, BUCKET)
+    await bucket_delete(store.volume, BUCKET, force=True)
+    assert {name for name, _ in store.dump()} == {"moment"}
 
 
 def pin(store: Store, sequence: int, prefix: bytes = b"") -> None:
@@ -276,163 +285,6 @@ async def everything_at(store: Store, path: bytes, sequence: int) -> dict[bytes,
     return found
 
 
-# --- what is in use -------------------------------------------------------------------------------
-
-
-async def test_an_open_file_without_a_name_keeps_its_bytes(store: Store) -> None:
-    """S11.6"""
-    await versions(store, "f", 3)
-    volume = store.volume
-    handle = await volume.open(volume.lookup(store.root, b"f").ino, os.O_RDWR)
-    await volume.unlink(store.root, b"f")
-    await volume.forget(BUCKET, b"f")
-    assert rows(store, VERSION) == 0
-    assert bytes(await volume.read(handle, 0, 10)) == b"f 2"
-    await volume.write(handle, 1, b"xx")
-    await volume.fsync(handle.ino)
-    assert bytes(await volume.read(handle, 0, 10)) == b"fxx"
-    await volume.release(handle)
-    await volume.sweep()
-    assert rows(store, EXTENT, EXTENT_PAST, VERSION, DENTRY_PAST, ORPHAN, SWEEP, PURGE) == 0
-    assert not volume.core.database.scan(INODE_PAST, (handle.ino,))
-    await check_usage(store)
-
-
-async def test_what_is_written_and_not_sealed_yet_stays(store: Store) -> None:
-    await versions(store, "f", 3)
-    volume = store.volume
-    handle = await volume.open(volume.lookup(store.root, b"f").ino, os.O_RDWR)
-    await volume.write(handle, 3, b" and more")
-    await volume.fsync(handle.ino)
-    await volume.forget(BUCKET, b"f")
-    assert bytes(await volume.read(handle, 0, 20)) == b"f 2 and more"
-    assert await store.history("f") == [b"f 2"]
-    await store.close_handle(handle)
-    await volume.forget(BUCKET, b"f")
-    assert await store.get("f") == b"f 2 and more"
-    assert rows(store, VERSION) == 1
-    await check_usage(store)
-
-
-async def test_an_entry_stays_hidden_when_the_version_before_it_is_kept(store: Store) -> None:
-    """Of a file in a renamed directory: what it had become at the renaming is erased under both
-    paths, so at the second one nothing is left there, and not the version before."""
-    volume = store.volume
-    old = volume.mkdir(store.root, b"x", 0o755, ME).ino
-    for data in (b"one", b"two"):
-        await store.put("f", data, old)
-        store.clock.advance(3600)
-    first = [entry.sequence for entry in volume.versions(BUCKET, b"x/f")]
-    await volume.rename(store.root, b"x", store.root, b"y")
-    renamed = volume.core.database.sequence
-    store.clock.advance(3600)
-    await store.put("f", b"three", old)
-    last = volume.core.database.sequence
-    await volume.erase(BUCKET, b"y/f", [renamed])
-    await volume.erase(BUCKET, b"x/f", first[:1])
-    assert rows(store, VERSION) == 2
-    assert [entry.sequence for entry in volume.versions(BUCKET, b"y/f")] == [last]
-    for sequence in range(renamed, last):
-        with pytest.raises(NotFound):
-            volume.at(sequence).walk(store.root, b"y/f")
-    assert volume.at(last).walk(store.root, b"y/f").size == 5
-    assert volume.at(renamed - 1).walk(store.root, b"x/f").size == 3
-
-
-async def test_an_open_file_that_shares_bytes_without_a_name(store: Store) -> None:
-    ids = await versions(store, "f", 2)
-    volume = store.volume
-    await volume.restore(BUCKET, b"f", f"{ids[0]:x}", (BUCKET, b"g"))
-    handle = await volume.open(volume.lookup(store.root, b"g").ino, os.O_RDWR)
-    for name in (b"f", b"g"):
-        await volume.unlink(store.root, name)
-        await volume.forget(BUCKET, name)
-    assert bytes(await volume.read(handle, 0, 10)) == b"f 0"
-    await volume.write(handle, 1, b"xx")
-    await volume.fsync(handle.ino)
-    await volume.sweep()
-    assert bytes(await volume.read(handle, 0, 10)) == b"fxx"
-    await volume.release(handle)
-    await volume.sweep()
-    assert rows(store, EXTENT, EXTENT_PAST, VERSION, DENTRY_PAST, ORPHAN, SWEEP, PURGE) == 0
-
-
-async def test_an_orphan_of_a_crash_leaves_nothing(store: Store) -> None:
-    """S11.5"""
-    await versions(store, "f", 2)
-    handle = await store.volume.open(store.volume.lookup(store.root, b"f").ino, os.O_RDWR)
-    await store.volume.unlink(store.root, b"f")
-    await store.volume.forget(BUCKET, b"f")
-    assert handle.ino in store.volume.core.open_inodes
-    store.crash(None)
-    store.again()
-    await store.volume.sweep()
-    assert rows(store, EXTENT, EXTENT_PAST, VERSION, DENTRY_PAST, ORPHAN, SWEEP, PURGE) == 0
-
-
-@pytest.mark.parametrize("first", ["f", "g"])
-async def test_a_restored_file_and_its_origin_outlive_each_other(store: Store, first: str) -> None:
-    """S11.4"""
-    ids = await versions(store, "f", 3)
-    volume = store.volume
-    await volume.restore(BUCKET, b"f", f"{ids[1]:x}", (BUCKET, b"g"))
-    other = "g" if first == "f" else "f"
-    expected = await store.get(other)
-    await volume.unlink(store.root, first.encode())
-    await volume.forget(BUCKET, first.encode())
-    assert await store.get(other) == expected
-    ino = volume.lookup(store.root, other.encode()).ino
-    handle = await volume.open(ino, os.O_RDWR)
-    await volume.write(handle, 1, b"!")
-    await store.close_handle(handle)
-    assert await store.get(other) == expected[:1] + b"!" + expected[2:]
-    store.clock.advance(3600)
-    await volume.unlink(store.root, other.encode())
-    await volume.forget(BUCKET, other.encode())
-    assert rows(store, EXTENT, EXTENT_PAST, VERSION, DENTRY_PAST, SWEEP) == 0
-
-
-async def test_a_version_that_is_erased_while_it_is_read_gives_an_error(store: Store) -> None:
-    """S11.6"""
-    size = 9 << 20
-    await store.put("f", b"a" * size)
-    store.clock.advance(3600)
-    await store.put("f", b"b")
-    old = store.volume.versions(BUCKET, b"f")[1]
-    past = store.volume.open_version(BUCKET, b"f", old.version_id)
-    assert bytes(await past.read(0, 10)) == b"a" * 10
-    await store.volume.forget(BUCKET, b"f")
-    with pytest.raises(StaleInode, match="erased"):
-        await read_all(past)
-
-
-async def read_all(past: PastFile) -> None:
-    """What was looked up before may still be read; never anything else than its bytes."""
-    offset = 10
-    while offset < past.size:
-        data = bytes(await past.read(offset, 1 << 20))
-        assert data == b"a" * len(data)
-        offset += len(data)
-
-
-async def test_a_version_that_is_erased_before_it_is_restored(store: Store) -> None:
-    ids = await versions(store, "f", 3)
-    restore = store.volume.restore
-    await store.put("g", b"g")
-    opened = await store.volume.open(store.volume.lookup(store.root, b"g").ino, os.O_RDWR)
-    await store.volume.write(opened, 0, b"h")
-    seal = store.volume._writeback.seal_displaced
-
-    async def erase_meanwhile(ino: int) -> None:
-        await seal(ino)
-        await store.volume.forget(BUCKET, b"f")
-
-    store.volume._writeback.seal_displaced = erase_meanwhile  # type: ignore[method-assign]
-    with pytest.raises(NotFound, match="erased"):
-        await restore(BUCKET, b"f", f"{ids[0]:x}", (BUCKET, b"g"))
-    assert await store.get("g") == b"h"
-
-
 async def test_a_time_without_attributes_reads_the_next_that_are_kept(store: Store) -> None:
     """S11.7"""
     ids = await versions(store, "f", 3)
@@ -446,6 +298,30 @@ async def test_a_time_without_attributes_reads_the_next_that_are_kept(store: Sto
     assert between.size == kept.size
     with pytest.raises(NotFound):
         store.volume.at(store.volume.core.database.sequence).getattr(1 << 40)
+
+
+async def test_what_a_crash_left_is_finished_in_the_background(store: Store) -> None:
+    """S11.5: hidden entries are purged and contents swept when the store is used again, and what is
+    erased later is swept too."""
+    ids = await versions(store, "f", 3)
+    core = store.volume.core
+    with core.change() as change:  # as after a crash between hiding and purging
+        change.put(Erased(store.volume.bucket(BUCKET).id, b"f", ids[0], change.sequence))
+    store.crash(None)
+    volume = store.again()
+    assert volume.core.erased
+    assert sequences(store, "f") == ids[1:]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(volume.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert rows(store, ERASED, SWEEP) == 0
+        assert rows(store, VERSION, EXTENT, EXTENT_PAST) == 4
+        await volume.erase(BUCKET, b"f", ids[1:2])
+        await trio.testing.wait_all_tasks_blocked()
+        assert rows(store, VERSION, EXTENT, EXTENT_PAST) == 2
+        nursery.cancel_scope.cancel()
+    assert store.volume.core.erased is False
+    await check_usage(store)
 
 
 async def test_many_states_and_versions_are_erased_in_batches(store: Store) -> None:
