@@ -152,6 +152,7 @@ class Compaction:
         """Before a round by hand: nothing is active, and journals are below checkpoints, if these
         cost less than what they free."""
         core = self._core
+        self._damaged.clear()  # it may have been mended
         await core.log.seal_active()
         self._put_note(Removed(0, 0, core.clock.now_ns()))  # so that another journal is the newest
         await self._reclaimer.verify_checkpoints(budget.spend)

@@ -221,7 +221,12 @@ class Reclaimer:
         in a content that are small become one record. Errors of the appends."""
         found = self._catalog.get(segment)
         assert found is not None
-        file = self._placement.reader(segment)
+        try:
+            file = self._placement.reader(segment)
+        except OSError as error:
+            return Copies(
+                [], 0, [(each, f"the segment does not open ({error})") for each in wanted]
+            )
         pieces, broken = await self._threads.run(self._read, found, file, wanted)
         groups = _grouped(pieces)
         if not groups:

@@ -66,7 +66,10 @@ class Reader:
             if window is not None:
                 self._look_ahead(handle)
                 return window
-        data = self._merge_nowait(opened, offset, size)
+        try:
+            data = self._merge_nowait(opened, offset, size)
+        except DataLost:  # or moved, by the process that owns the store: `read` finds out
+            return None
         if data is None and sequential:
             self._look_ahead(handle)
         return data
