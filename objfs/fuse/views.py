@@ -14,6 +14,7 @@ first; so entries of a directory whose permissions are not the same today are ne
 forget all views (`permissions_changed`).
 """
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -35,9 +36,11 @@ from objfs.base.errors import (
 from objfs.base.types import Caller
 from objfs.volume.access import EXECUTE, READ, may, same_permissions
 from objfs.volume.acl import ACCESS_NAME
-from objfs.volume.past_nodes import START, Found, Node, Past, Position
+from objfs.volume.past_nodes import START, Found, Node, Page, Past, Position
 from objfs.volume.past_tree import PastTree
 from objfs.volume.volume import Handle, Inode
+
+logger = logging.getLogger(__name__)
 
 VIEW_BIT = 1 << 62
 INODE_ATTRIBUTE = b"user.objfs.inode"
@@ -68,9 +71,9 @@ class _Numbered:
 
 class _OpenDirectory:
     """One opendir. The cookie of an entry is its number; where the pages began is kept, so that a
-    reader may go back."""
+    reader may go back. A reader who goes on gets the next page read while it works on this one."""
 
-    __slots__ = ("entries", "first", "marks", "numbered", "reached")
+    __slots__ = ("_ahead", "_ahead_of", "entries", "first", "marks", "numbered", "reached")
 
     def __init__(self, numbered: _Numbered) -> None:
         self.numbered = numbered
@@ -78,6 +81,8 @@ class _OpenDirectory:
         self.first = 0  # number of the first of `entries`
         self.reached: Position | None = START  # what follows them
         self.marks: list[tuple[int, Position]] = [(0, START)]
+        self._ahead: Page | None = None
+        self._ahead_of: Position | None = None  # what it follows
 
     async def load(self, number: int) -> list[Found]:
         """The entries from `number` on, some of them; none only at the end."""
@@ -87,10 +92,26 @@ class _OpenDirectory:
             self.first += len(self.entries)
             if self.first > self.marks[-1][0]:
                 self.marks.append((self.first, self.reached))
-            self.entries, self.reached = self.numbered.node.page(self.reached)
+            self.entries, self.reached = self._page(self.reached)
             if not self.entries:
                 await trio.lowlevel.checkpoint()  # a long past with little in it
         return self.entries[number - self.first :]
+
+    def _page(self, after: Position) -> Page:
+        page, self._ahead = self._ahead, None
+        if page is None or after != self._ahead_of:
+            page = self.numbered.node.page(after)
+        return page
+
+    async def look_ahead(self) -> None:
+        """Read what follows, once the loop has nothing to answer."""
+        after = self.reached
+        if after is None or (self._ahead is not None and self._ahead_of == after):
+            return
+        try:
+            self._ahead, self._ahead_of = self.numbered.node.page(after), after
+        except Exception as error:  # the reader will ask, and meet it
+            logger.debug("reading view %d ahead failed: %s", self.numbered.id, error)
 
     def _go_back(self, number: int) -> None:
         first, position = [mark for mark in self.marks if mark[0] <= number][-1]

@@ -36,6 +36,8 @@ from objfs.volume.showing import (
     is_there,
 )
 
+_SAMPLE = 16  # inodes
+
 Entry = tuple[bytes, Inode]  # key and inode
 
 
@@ -170,29 +172,35 @@ class View:
         return core.read_only or core.erased or ino in core.open_inodes
 
     def _states(self, inos: Sequence[int]) -> tuple[dict[int, Inode], set[int]]:
-        """The rows that held, and which of them hold now."""
-        sequence, database = self.sequence, self._database
-        wanted = list(dict.fromkeys(inos))
-        states: dict[int, Inode] = {}
-        missing: list[int] = []
-        current = database.get_many(INODE, [(ino,) for ino in wanted])
-        for ino, row in zip(wanted, current, strict=True):
-            if row is not None and row.since <= sequence and row.nlink > 0:
-                states[ino] = row
-            else:
-                missing.append(ino)
-        holding = set(states)
-        if missing:
-            # An id tells the change that its inode was born in.
-            missing = [ino for ino in missing if ino // limits.IDS_PER_CHANGE_MAX <= sequence]
-            rows = {row.ino: row for row in current if row is not None and row.nlink > 0}
-            pasts = database.nearest(INODE_PAST, [(ino,) for ino in missing], sequence)
-            for ino, past in zip(missing, pasts, strict=True):
-                if past is not None:
-                    states[ino] = past.inode
-                elif ino in rows:
-                    states[ino] = rows[ino]
+        """The rows that held, and which of them hold now.
+
+        A past row that holds says that the current one does not, so either may be asked for first:
+        some are, to see which of them holds more often.
+        """
+        sequence = self.sequence
+        # An id tells the change that its inode was born in.
+        wanted = [
+            ino for ino in dict.fromkeys(inos) if ino // limits.IDS_PER_CHANGE_MAX <= sequence
+        ]
+        asked = wanted[:_SAMPLE]
+        states = self._past_states(asked)
+        if 2 * len(states) >= _SAMPLE:
+            states |= self._past_states(wanted[_SAMPLE:])
+            asked = wanted
+        rest = [ino for ino in wanted if ino not in states]
+        rows = self._database.get_many(INODE, [(ino,) for ino in rest])
+        current = {row.ino: row for row in rows if row is not None and row.nlink > 0}
+        holding = {ino for ino, row in current.items() if row.since <= sequence}
+        known = {*asked, *holding}
+        states |= self._past_states([ino for ino in rest if ino not in known])
+        # What held may have been erased: then the next state that is kept counts.
+        states |= {ino: row for ino, row in current.items() if ino not in states}
         return states, holding
+
+    def _past_states(self, inos: Sequence[int]) -> dict[int, Inode]:
+        """The first states that ended after this moment."""
+        pasts = self._database.nearest(INODE_PAST, [(ino,) for ino in inos], self.sequence)
+        return {past.ino: past.inode for past in pasts if past is not None}
 
     def xattrs(self, ino: int) -> dict[bytes, bytes]:
         """The extended attributes of that moment. NotFound."""
