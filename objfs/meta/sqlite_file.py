@@ -26,6 +26,7 @@ import msgspec
 from objfs.base.errors import DataLost, IndexFailed
 from objfs.base.limits import CHECKPOINT_PART_BYTES, INDEX_CACHE_BYTES
 from objfs.meta.engine import INDEX_VERSION, Applied, Backup
+from objfs.meta.sqlite_upgrade import upgrade
 from objfs.meta.tables import TABLES, Order, Table
 
 APPLICATION_ID = 0x6F626A66  # "objf"
@@ -179,6 +180,7 @@ def load_index(path: Path, parts: Iterable[bytes], store_id: bytes, sequence: in
     try:
         _remove_with_journal(loading)
         _write_parts(loading, parts)
+        _upgrade(loading, store_id)
         applied = _verify(loading, store_id)
         if applied is None or applied.sequence != sequence:
             raise Unusable(f"it says that it covers {applied}")
@@ -191,6 +193,23 @@ def load_index(path: Path, parts: Iterable[bytes], store_id: bytes, sequence: in
         raise index_failed(path, error) from error
     finally:
         _remove_with_journal(loading)
+
+
+def _upgrade(loading: Path, store_id: bytes) -> None:
+    """A checkpoint of an earlier form becomes one of today's; anything else is left as it is, to be
+    judged as it is."""
+    with closing(sqlite3.connect(loading, isolation_level=None)) as connection:
+        if _number(connection, "application_id") != APPLICATION_ID:
+            return
+        if read_applied(connection, store_id) is None:
+            return
+    fresh = Path(f"{loading}{_COPY_SUFFIX}")
+    try:
+        upgrade(loading, fresh, set(schema()), lambda new: _fill(new, store_id))
+    except msgspec.MsgspecError as error:
+        raise Unusable(f"a row of it cannot be read: {error}") from error
+    finally:
+        _remove_with_journal(fresh)
 
 
 def _connect(path: Path, store_id: bytes) -> sqlite3.Connection:
