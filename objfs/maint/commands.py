@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from objfs.base.errors import InvalidRequest
+from objfs.base.errors import InvalidRequest, NotFound
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
 from objfs.maint import retention_commands
 from objfs.maint.background_commands import (
@@ -31,6 +31,7 @@ from objfs.maint.view_commands import settle_moment
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
 from objfs.meta.tables import USAGE
+from objfs.volume.history import sequence_of
 from objfs.volume.volume import Volume
 
 # --- The store ------------------------------------------------------------------------------------
@@ -173,11 +174,25 @@ async def restore(
     to_bucket: str | None = None,
     to_key: bytes | None = None,
 ) -> dict[str, object]:
-    """An old version becomes the current one, of its own key or of another."""
+    """An old version becomes the current one, of its own key or of another. In place, directories
+    above it that are gone come back as they were."""
     to = None if to_bucket is None or to_key is None else (to_bucket, to_key)
-    inode = await volume.restore(bucket, key, version_id, to)
+    if to in (None, (bucket, key)) and _is_directory_gone(volume, bucket, key):
+        volume.open_version(bucket, key, version_id)  # it is one of this key
+        restored = await volume.restore_at(volume.bucket(bucket), key, sequence_of(version_id))
+        inode = volume.getattr(restored.ino)
+    else:
+        inode = await volume.restore(bucket, key, version_id, to)
     await volume.seen()
     return {"size": inode.size, "ino": inode.ino}
+
+
+def _is_directory_gone(volume: Volume, bucket: str, key: bytes) -> bool:
+    try:
+        volume.root(bucket, key.rpartition(b"/")[0])
+    except NotFound:
+        return True
+    return False
 
 
 # --- The table ------------------------------------------------------------------------------------

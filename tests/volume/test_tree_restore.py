@@ -7,6 +7,7 @@ import pytest
 
 from objfs.base.errors import AlreadyExists, IsADirectory, NoSpace, NotADirectory, NotFound
 from objfs.base.types import AttributeChange
+from objfs.maint import commands
 from objfs.meta.rows import Bucket
 from objfs.meta.tables import ORPHAN
 from objfs.volume.restored import Restored
@@ -305,3 +306,58 @@ async def test_many_entries_in_one_directory_and_many_directories(store: Store) 
     await restore(store, b"", sequence)
     assert await shown(store, None, b"many") == was
     assert store.names() == [b"many"]
+
+
+async def test_a_full_disk_stops_a_restore_and_nothing_is_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S8.5"""
+    sequence = await example(store)
+    was = await shown(store, sequence, b"d")
+    await spoil(store)
+    last, spoilt = store.log.last_sequence, await shown(store, None, b"d")
+    with monkeypatch.context() as full:
+        full.setattr(store.log, "free_bytes", lambda: 0)
+        store.volume.core.log_space_changed()
+        with pytest.raises(NoSpace, match="once more"):
+            await restore(store, b"d", sequence)
+        with pytest.raises(NoSpace):
+            await restore(store, b"d", sequence, b"copy")
+    assert await shown(store, last, b"d") == spoilt
+    store.volume.core.log_space_changed()
+    await restore(store, b"d", sequence)
+    assert await shown(store, None, b"d") == was
+
+
+async def test_a_version_in_a_directory_that_is_gone(store: Store) -> None:
+    """S6.5, S8.3"""
+    sequence = await example(store)
+    was = await shown(store, sequence, b"d")
+    (entry,) = store.volume.versions(BUCKET, b"d/below/one")
+    await volume_rename(store, b"d", b"e")
+    arguments = {"bucket": BUCKET, "key": b"d/below/one", "version_id": entry.version_id}
+    answer = await commands.run(store.volume, "restore", arguments)
+    assert answer["size"] == len(b"linked")
+    now = await shown(store, None, b"d")
+    assert now.keys() == {b"", b"below/", b"below/one"}
+    assert now[b"below/one"].data == was[b"below/one"].data
+    with pytest.raises(NotFound):
+        await commands.run(store.volume, "restore", arguments | {"key": b"d/file"})
+
+
+async def test_what_was_erased_is_not_restored_and_a_running_restore_keeps_its_moment(
+    store: Store,
+) -> None:
+    """S8.3: a moment shows what is left of it, and is that again."""
+    moments = []
+    for data in (b"one", b"two!", b"three"):
+        await store.put("a", data)
+        moments.append(store.log.last_sequence)
+        store.clock.advance(OLD_TICKS)
+    entries = [each.sequence for each in store.volume.versions(BUCKET, b"a")]
+    with store.volume.core.pins.held(moments[1]):
+        report = await store.volume.erase(BUCKET, b"a", [entries[1]])
+        assert (report.pinned, report.entries) == (1, 0)
+    await store.volume.erase(BUCKET, b"a", [entries[1]])
+    await restore(store, b"a", moments[1])
+    assert await store.get("a") == b"one"
