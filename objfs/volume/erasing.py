@@ -59,10 +59,12 @@ class ErasedReport(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """One entry of a key; the version is None for a name without one."""
+    """One entry of a key; the version is None for a name without one. The time before the first
+    version of a stretch goes with that."""
 
     stretch: Stretch
     sequence: int
+    since: int
     version: Version | None
     until: int  # where the next entry begins
 
@@ -254,7 +256,7 @@ class _Work:
         for entry in found:
             if is_current(entry):
                 self.report = self.report._replace(current=self.report.current + 1)
-            elif self._core.pins.holds(self._bucket.id, self._key, entry.sequence, entry.until):
+            elif self._core.pins.holds(self._bucket.id, self._key, entry.since, entry.until):
                 self.report = self.report._replace(pinned=self.report.pinned + 1)
             else:
                 self._hide(change, entry)
@@ -291,7 +293,8 @@ def find_entry(source: Source, bucket: Bucket, key: bytes, sequence: int) -> _En
         shown = entry_at(source, stretch, erased, sequence)
         if shown is not None and shown.sequence == sequence:
             until = _next_entry(source, stretch, erased, shown.version)
-            return _Entry(stretch, sequence, shown.version, until)
+            since = _since(source, stretch, erased, sequence)
+            return _Entry(stretch, sequence, since, shown.version, until)
         if (
             shown is None
             and sequence == stretch.begin
@@ -300,8 +303,16 @@ def find_entry(source: Source, bucket: Bucket, key: bytes, sequence: int) -> _En
                 VERSION, (stretch.ino,), lower=sequence, upper=stretch.until, limit=1
             )
         ):
-            return _Entry(stretch, sequence, None, stretch.until)
+            return _Entry(stretch, sequence, sequence, None, stretch.until)
     return None
+
+
+def _since(source: Source, stretch: Stretch, erased: set[int], sequence: int) -> int:
+    """Since when the path has shown what goes with an entry."""
+    begin = stretch.begin
+    if begin < stretch.shown or begin in erased:
+        return sequence
+    return sequence if entry_at(source, stretch, erased, sequence - 1) else begin
 
 
 def _next_entry(source: Source, stretch: Stretch, erased: set[int], version: Version) -> int:

@@ -76,8 +76,8 @@ class Forgetting:
                 "another version"
             )
         for snapshot in self._core.pins.snapshots():
-            pinned = entry.sequence <= snapshot.sequence < entry.until
-            if pinned and self._core.pins.holds(bucket.id, key, entry.sequence, entry.until):
+            pinned = entry.since <= snapshot.sequence < entry.until
+            if pinned and self._core.pins.holds(bucket.id, key, entry.since, entry.until):
                 raise Pinned(
                     f"version {version_id} of {shown} is kept by the snapshot {snapshot.name!r}: "
                     "delete the snapshot first"

@@ -9,10 +9,10 @@ from typing import NoReturn
 
 from objfs.base.errors import (
     AlreadyExists,
-    Busy,
     InvalidRequest,
     NotFound,
     ObjfsError,
+    Pinned,
 )
 from objfs.base.limits import DAY_NS, MOMENT_GAP_NS
 from tests.model.past import FOREVER, Interval, Past
@@ -100,7 +100,7 @@ class Keeping(Timeline):
         if interval.is_current:
             self._refuse(InvalidRequest)
         if past.is_pinned(interval):
-            self._refuse(Busy)
+            self._refuse(Pinned)
         self._erase({interval.mark})
 
     def forget(self, path: str) -> None:
@@ -111,8 +111,12 @@ class Keeping(Timeline):
             for each in past.stretches
             if not path or each.rstrip("/") == path or each.startswith(f"{path}/")
         ]
-        if path and not any(each.rstrip("/") == path for each in inside):
-            self._refuse(NotFound)
+        if path and not past.exists(path):
+            directories = past.stretches.get(f"{path}/", [])
+            if not directories:
+                self._refuse(NotFound)
+            if all(past.may_be_gone(each) for each in directories):
+                raise PassedOver
         self._erase(
             {
                 interval.mark

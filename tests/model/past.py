@@ -66,6 +66,13 @@ class Interval(NamedTuple):
         return self.stretch.mark(self.entry)
 
     @property
+    def since(self) -> int:
+        """The time before the first version of a stretch goes with that."""
+        entries = self.stretch.entries
+        first = not entries or self.entry in (entries[0], NO_VERSION)
+        return self.stretch.begin if first else self.sequence
+
+    @property
     def is_current(self) -> bool:
         return self.until == FOREVER
 
@@ -176,7 +183,7 @@ class Past:
         return any(self._pin(interval, pin) for pin in self._pins)
 
     def _pin(self, interval: Interval, pin: Pin) -> bool:
-        inside = interval.sequence <= pin.sequence < interval.until
+        inside = interval.since <= pin.sequence < interval.until
         return inside and pin.covers(interval.stretch.path)
 
     def is_purged(self, node: Node, sealed: Sealed) -> bool:
@@ -214,7 +221,7 @@ class Past:
             if stretch.is_directory:
                 names.setdefault(number, {})
                 names.setdefault(above, {})[name] = number
-                if self._may_be_gone(stretch):
+                if self.may_be_gone(stretch):
                     optional.add((above, name))
                 continue
             shown, original = self._shown(stretch, sequence)
@@ -244,13 +251,13 @@ class Past:
                 original = False
         if not original or (self.is_gone(stretch) and not stretch.entries):
             return None, False
-        return Interval(stretch, NO_VERSION, stretch.begin, until), True
+        return Interval(stretch, NO_VERSION, stretch.begin, stretch.until), True
 
     def _is_touched(self, stretch: Stretch) -> bool:
         """Whether any of its entries was erased."""
         return any(mark in self._world.erased for mark in stretch.marks())
 
-    def _may_be_gone(self, stretch: Stretch) -> bool:
+    def may_be_gone(self, stretch: Stretch) -> bool:
         """Of a directory; see the module."""
         if not self._world.touched or stretch.until == FOREVER:
             return False
@@ -264,7 +271,7 @@ class Past:
                 inside = stretch.begin <= each.begin and each.until <= stretch.until
                 if inside and not each.is_directory and not self.is_gone(each):
                     return False
-                if inside and each.is_directory and not self._may_be_gone(each):
+                if inside and each.is_directory and not self.may_be_gone(each):
                     return False
         return True
 

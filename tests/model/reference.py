@@ -20,7 +20,7 @@ from objfs.base.limits import NAME_BYTES_MAX, SEAL_OPEN_SECONDS
 from objfs.base.types import Caller
 from tests.model.keeping import Keeping
 from tests.model.operations import CREATE_ONLY, EXCHANGE, NOREPLACE, REPLACE_ONLY, content
-from tests.model.world import PENDING, ROOT, Era, Node, Opened, PassedOver, Sealed, State
+from tests.model.world import PENDING, ROOT, Era, Node, Opened, PassedOver, Refused, Sealed, State
 
 SEAL_OPEN_NS = int(SEAL_OPEN_SECONDS * 1e9)
 
@@ -81,6 +81,19 @@ class Reference(Keeping):
         if len(name) > NAME_BYTES_MAX:
             self._refuse(NameTooLong)
         return directory.number, name
+
+    def _places(self, *paths: str) -> list[tuple[int, str]]:
+        """Of several paths; any of them may be what it is refused for."""
+        found: list[tuple[int, str]] = []
+        errors: list[type[ObjfsError]] = []
+        for path in paths:
+            try:
+                found.append(self._place(path))
+            except Refused as error:
+                errors += error.errors
+        if errors:
+            self._refuse(*errors)
+        return found
 
     def _opened(self, slot: int) -> tuple[Node, Opened]:
         if slot not in self.slots:
@@ -202,8 +215,7 @@ class Reference(Keeping):
     def rename(self, path: str, new_path: str, flags: int) -> None:
         if not path or not new_path:
             raise PassedOver
-        directory, name = self._place(path)
-        new_directory, new_name = self._place(new_path)
+        (directory, name), (new_directory, new_name) = self._places(path, new_path)
         names, new_names = self.world.names[directory], self.world.names[new_directory]
         there = new_names.get(new_name)
         if name not in names:

@@ -4,6 +4,7 @@ Every retained moment and version is compared with the plain model (`tests/model
 is right)."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,28 @@ FOUND: dict[str, list[Operation]] = {
         ("write", (2, 10, 1, 1035022142)),
         ("flush", (2,)),
         ("forget_version", ("c", 1)),
+    ],
+    "a snapshot of the time before the first version pins that": [
+        ("create", ("a", 0o644, ME, 0)),
+        ("crash", ("all", 0, "kept")),
+        ("take_snapshot", ("s1", "")),
+        ("link", ("a", "b")),
+        ("open", ("b", os.O_RDWR, 3)),
+        ("write", (3, 0, 1000, 504309257)),
+        ("create", ("c", 0o600, ME, 0)),
+        ("rename", ("c", "a", 0)),
+        ("forget_version", ("a", 0)),
+        ("forget", ("a",)),
+    ],
+    "forgetting a path leaves the attributes that a file had at another": [
+        ("mkdir", ("a", 0o755, ME)),
+        ("mkdir", ("a/c", 0o755, ME)),
+        ("mkdir", ("a/b", 0o755, ME)),
+        ("mknod", ("a/c/d", stat.S_IFCHR | 0o644, 7, ME)),
+        ("advance", (3_600_000,)),
+        ("rename", ("a/c", "a/b/e", 0)),
+        ("change_times", ("a/b/e/d", 513287539858, 223504670512)),
+        ("forget", ("a/b",)),
     ],
 }
 
