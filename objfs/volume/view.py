@@ -163,7 +163,9 @@ class View:
         if unsure:
             for ino, version in zip(unsure, self.versions(unsure), strict=True):
                 size, allocated = (version.size, version.allocated) if version else (0, 0)
-                states[ino] = replace(states[ino], size=size, allocated=allocated)
+                state = states[ino]
+                if state.size != size or state.allocated != allocated:  # as a rule they agree
+                    states[ino] = replace(state, size=size, allocated=allocated)
         return states
 
     def _is_unsure(self, ino: int) -> bool:
