@@ -7,7 +7,9 @@ import pytest
 
 from objfs.base.errors import DataLost
 from objfs.base.types import Location
+from objfs.maint import commands
 from objfs.maint.fsck import FsckState
+from objfs.maint.scrub import Scrub
 from objfs.meta.tables import INODE
 from objfs.store.format import RecordKind
 from objfs.store.memory import MemoryDevice
@@ -15,6 +17,7 @@ from objfs.store.scan import Window, scan
 from objfs.volume.damage import remembered
 from tests.maint.test_fsck import busy_store, checked, codes, contents
 from tests.maint.test_scrub import extents, rot
+from tests.model.harness import BUCKET
 from tests.volume.store import Store
 
 
@@ -171,3 +174,26 @@ async def test_rows_that_only_the_index_has_wrong_are_taken_from_the_log(deep: b
     assert await contents(store) == before
     mine = [each for each in dump if each[0] not in ("setting", "moment")]
     assert [each for each in store.dump() if each[0] not in ("setting", "moment")] == mine
+
+
+async def test_a_compacted_store_is_sound() -> None:
+    """S4.7: segments that went, and changes that were freed below two checkpoints."""
+    store = await busy_store()
+    for n in range(12):
+        await store.put(f"filler{n}", os.urandom(300_000))
+        await store.volume.unlink(store.root, b"filler%d" % n)
+    for n in range(12):
+        path = b"filler%d" % n
+        entries = {each.sequence for each in store.volume.versions(BUCKET, path) if each.sealed}
+        await store.volume.erase(BUCKET, path, entries)
+    await store.volume.sweep()
+    before = await contents(store)
+    segments = {each.id for each in store.log.verifier.segments()}
+    for _ in range(3):
+        plan = await commands.run(store.volume, "compact_plan", {})
+        for segment in plan["segments"]:  # type: ignore[attr-defined]
+            await commands.run(store.volume, "compact_segment", {"segment": segment["segment"]})
+        assert (await checked(store, data=True, deep=True)).problems == []
+    assert segments - {each.id for each in store.log.verifier.segments()}, "some went"
+    assert (await Scrub(store.volume).run()).damaged == 0
+    assert await contents(store) == before
