@@ -57,6 +57,7 @@ class Commits:
                 assert row.content == content, "the content changed under a flush"
                 replaced = self._replaceable(opened, row) if seal else None
                 above = row.sealed if replaced is None else replaced.before
+                of_version = row.sealed > 0 and not opened.logged and replaced is None
                 row, old = self._take_up(change, row, pieces, above), row
                 if not pieces:
                     row = self._last(opened, row, size)
@@ -64,7 +65,7 @@ class Commits:
                     row = self._put_version(change, row, replaced)
                 elif not opened.logged:
                     change.put(Unsealed(row.ino, change.sequence))
-                put_state(self._core, change, old, row)
+                put_state(self._core, change, old, row, of_version=of_version)
             opened.logged = not (seal and not pieces)
             if not pieces:
                 self._remember_flush(opened, row, replaced, old, seal and by_flush)

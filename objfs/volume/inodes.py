@@ -1,8 +1,9 @@
 """Rows of inodes inside a change: new states, the amend rule, ends.
 
 The amend rule (DESIGN 5): a new state takes the place of the current one without a trace only if
-the current one was born in the same open session or less than `AMEND_NS` ago, and no snapshot has
-pinned it. Otherwise the old state goes to `inode_past` and stays readable.
+the current one was born in the same open session or less than `AMEND_NS` ago, no snapshot has
+pinned it, and it is not the state of a version that stays while the content changes: the past shows
+a version with its own times. Otherwise the old state goes to `inode_past` and stays readable.
 """
 
 import stat
@@ -34,12 +35,17 @@ def keep_past(change: Change, old: Inode) -> None:
     )
 
 
-def put_state(core: Core, change: Change, old: Inode, new: Inode) -> Inode:
-    """Make `new` the state of the inode whose current state is `old`. Returns the row put."""
+def put_state(
+    core: Core, change: Change, old: Inode, new: Inode, *, of_version: bool = False
+) -> Inode:
+    """Make `new` the state of the inode whose current state is `old`. `of_version`: that is the
+    state of a version, and `new` has another content. Returns the row put."""
     opened = core.open_inodes.get(old.ino)
     young = old.since_ns > change.time_ns - limits.AMEND_NS
-    amend = old.since > max(core.pins.newest, core.shown) and (
-        young or (opened is not None and old.since >= opened.session)
+    amend = (
+        not of_version
+        and old.since > max(core.pins.newest, core.shown)
+        and (young or (opened is not None and old.since >= opened.session))
     )
     if amend or old.since == change.sequence:
         new = replace(new, since=old.since, since_ns=old.since_ns)

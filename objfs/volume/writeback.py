@@ -347,9 +347,10 @@ class Writeback:
                     purge = Purge(row.content, size, row.sealed, row.ino)
             if purge is not None:
                 change.put(purge)
+            of_version = row.sealed > 0 and not opened.logged
             if not opened.logged:
                 change.put(Unsealed(row.ino, change.sequence))
-            put_state(core, change, row, new)
+            put_state(core, change, row, new, of_version=of_version)
         opened.logged = True
         return purge
 

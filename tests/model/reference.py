@@ -426,9 +426,9 @@ class Reference(Keeping):
             if size:
                 self.unshare(node)
             node.logged, node.shared = node.logged[:size], False
-            node.unsealed = True
+            of_version, node.unsealed = node.is_sealed, True
             node.flushed_at = None
-            self.put(node)
+            self.put(node, of_version)
             self.step()
         if node.written_from is not None and node.written_from >= size:
             node.written_from = None

@@ -8,8 +8,9 @@ What is right:
 - **Attributes.** A change that the log takes at once (names, links, modes, owners, times, xattrs)
   begins a new *era* of the inode. It amends the era before, which then reads as if it had always
   been so, if that era began less than `AMEND_NS` ago, or in the same session (while the file has
-  been open without a break). The times that writing gives a file, and those set while it has
-  working content, are of the working state until its content is logged.
+  been open without a break). A logged change of content always begins one after a version that
+  stays: a version keeps its own times. The times that writing gives a file, and those set while it
+  has working content, are of the working state until its content is logged.
 - **Content.** What is written belongs to the *working* content. *Logged* content is what recovery
   finds: writes get there by flush, fsync, sync and write-back; truncation and O_TRUNC at once.
   *Sealed* content is what the past and every other reader sees: a version is sealed at flush and
@@ -99,13 +100,15 @@ class Timeline:
 
     # --- eras and versions -----------------------------------------------------------------------
 
-    def put(self, node: Node, **changes: object) -> None:
-        """A new state: amends the era before, or begins one. One without a name always begins."""
+    def put(self, node: Node, of_version: bool = False, /, **changes: object) -> None:
+        """A new state: amends the era before, or begins one. One without a name always begins, and
+        so does another content than that of the newest version."""
         state = node.state._replace(**changes)  # type: ignore[arg-type]
         era = node.eras[-1]
         young = era.time > self.now - AMEND_NS
         same_session = node.session is not None and era.since >= node.session
-        if (young or same_session) and state.nlink and era.since > self.world.pinned:
+        pinned = of_version or era.since <= self.world.pinned
+        if (young or same_session) and state.nlink and not pinned:
             node.eras = (*node.eras[:-1], era._replace(state=state))
         else:
             node.eras = (*node.eras, Era(PENDING, self.now, state))
@@ -143,7 +146,7 @@ class Timeline:
         """Working content becomes logged content, with its times."""
         if node.content == node.logged and node.times == KEPT:
             return
-        self.put_working(node)
+        self.put_working(node, of_version=node.is_sealed)
         node.unsealed = True
         node.flushed_at = None
         self.step()
@@ -155,11 +158,12 @@ class Timeline:
             self.put(node)
             self.step()
 
-    def put_working(self, node: Node) -> None:
+    def put_working(self, node: Node, *, of_version: bool) -> None:
         working = node.working
         if node.written_from is not None:
             self.unshare(node)
-        self.put(node, atime=working.atime, mtime=working.mtime, ctime=working.ctime)
+        times = {"atime": working.atime, "mtime": working.mtime, "ctime": working.ctime}
+        self.put(node, of_version, **times)
         node.logged, node.times, node.dirty = node.content, KEPT, False
         node.written_from = None
 
@@ -176,7 +180,7 @@ class Timeline:
             and node.versions[-1].since > self.world.pinned
         )
         kept = node.versions[:-1] if replaces else node.versions
-        self.put_working(node)
+        self.put_working(node, of_version=node.is_sealed and not replaces)
         node.versions = (*kept, Sealed(PENDING, node.content))
         node.flushed_at = self.now if by_flush else None
         node.changed = node.unsealed = False

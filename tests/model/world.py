@@ -95,6 +95,11 @@ class Node:
     restorable: tuple[State, ...] = ()  # a restore took one of these, it is not known which
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether the logged state is that of the newest version."""
+        return bool(self.versions) and not self.unsealed
+
+    @property
     def state(self) -> State:
         """What the log has."""
         return self.eras[-1].state
