@@ -27,7 +27,12 @@ from typing import Any, cast
 import msgspec
 
 from objfs.base.errors import IndexFailed
-from objfs.base.limits import INDEX_CACHED_ROWS_MAX, INDEX_READ_AHEAD_BYTES_MAX, INDEX_WAL_BYTES_MAX
+from objfs.base.limits import (
+    INDEX_CACHED_ROWS_MAX,
+    INDEX_READ_AHEAD_BYTES_MAX,
+    INDEX_WAL_BYTES_MAX,
+    MIB,
+)
 from objfs.meta.engine import Applied, Backup, Changed
 from objfs.meta.sqlite_file import (
     BUSY_MILLISECONDS,
@@ -444,8 +449,10 @@ class SqliteEngine:
         except OSError:
             return  # whoever reads it will say why
         try:
-            if os.fstat(descriptor).st_size <= INDEX_READ_AHEAD_BYTES_MAX:
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            size = os.fstat(descriptor).st_size
+            if size <= INDEX_READ_AHEAD_BYTES_MAX:
+                for offset in range(0, size, MIB):  # Linux cuts what it reads for one call
+                    os.posix_fadvise(descriptor, offset, MIB, os.POSIX_FADV_WILLNEED)
         finally:
             os.close(descriptor)
 
