@@ -140,13 +140,27 @@ def end_orphan(core: Core, ino: int) -> None:
         row = change.get(INODE, ino)
         assert row is not None
         assert row.nlink == 0
+        unseen = has_unseen_extents(change, row)
         delete_rows(change, row)
         if change.get(UNSEALED, ino) is not None:
             change.delete(UNSEALED, ino)
-            if not row.content_at:
-                change.put(Purge(row.content, 0, row.sealed))
+        if unseen:
+            change.put(Purge(row.content, 0, row.sealed))
         sweep_without_version(change, row)
     purge_content(core, row.content)
+
+
+def has_unseen_extents(source: Source, row: Inode) -> bool:
+    """Whether the content of an inode may have extents that its newest version does not see: it
+    was written since, or extents of its own were made (`sharing.py`) and nothing came of it."""
+    if row.content_at:
+        return False
+    if source.get(UNSEALED, row.ino) is not None:
+        return True
+    if not row.sealed:
+        return False
+    version: Version | None = source.get(VERSION, row.ino, row.sealed)
+    return version is None or version.content != row.content
 
 
 def sweep_without_version(change: Change, row: Inode) -> None:

@@ -23,7 +23,12 @@ from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError
 from objfs.base.types import Stored
 from objfs.meta.rows import Inode, Purge, Unsealed
 from objfs.volume.commits import Commits
-from objfs.volume.content import end_orphan, purge_content, sweep_without_version
+from objfs.volume.content import (
+    end_orphan,
+    has_unseen_extents,
+    purge_content,
+    sweep_without_version,
+)
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer, DirtyBuffer
 from objfs.volume.handles import Handle, OpenInode
@@ -339,7 +344,7 @@ class Writeback:
             if size == 0:
                 new = replace(row, size=0, allocated=0, content=change.new_id(), content_at=0)
                 sweep_without_version(change, row)
-                if opened.logged and not row.content_at:
+                if has_unseen_extents(change, row):
                     purge = Purge(row.content, 0, row.sealed)
             else:
                 new = replace(row, size=size)

@@ -11,6 +11,8 @@ from objfs.base.errors import NoSpace, ObjfsError
 from objfs.base.limits import PREFETCH_BYTES_MAX, XATTRS_MAX
 from objfs.base.settings import Settings
 from objfs.base.types import AttributeChange
+from objfs.meta.tables import EXTENT, VERSION
+from objfs.volume.sharing import unshare
 from objfs.volume.volume import Handle
 from tests.model.harness import BUCKET
 from tests.volume.store import Store
@@ -364,3 +366,32 @@ async def test_a_checkpoint_that_failed_is_not_tried_again_at_once(
     with pytest.raises(NoSpace):
         await store.volume.upkeep()
     assert len(attempts) == 2
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+@pytest.mark.parametrize("removed", [False, True])
+async def test_extents_of_its_own_that_nothing_came_of_go(crashed: bool, removed: bool) -> None:
+    """A restored file got them, and the write that wanted them never reached the log."""
+    store = await fresh()
+    old = await scattered(store, "f", 400)
+    store.clock.advance(10_000)
+    await store.put("f", b"new")
+    version = store.volume.versions(BUCKET, b"f")[1].version_id
+    ino = (await store.volume.restore(BUCKET, b"f", version)).ino
+    handle = await store.volume.open(ino, os.O_RDWR)
+    await unshare(store.volume.core, handle.open_inode)
+    if crashed:
+        await store.log.sync()
+        store.crash()
+        store.again()
+        assert await store.get("f") == old
+        handle = await store.volume.open(ino, os.O_RDWR)
+    if removed:
+        await store.volume.unlink(store.root, b"f")
+    else:
+        await store.volume.setattr(ino, AttributeChange(size=0), handle)
+    await store.close_handle(handle)
+    database = store.volume.core.database
+    seen = {row.content for row in database.scan(VERSION)}
+    assert {row.content for row in database.scan(EXTENT)} <= seen
+    assert old in await store.history("f")
