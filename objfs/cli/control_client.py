@@ -74,8 +74,9 @@ class ControlClient:
     def _send(self, request: Request) -> None:
         try:
             self._connection.sendall(encode(request))
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise self._gone() from error
+        except (BrokenPipeError, ConnectionResetError):
+            self._receive()  # it hung up before it read: it may have said why
+            raise self._gone() from None
 
     def _receive(self) -> Response:
         response = decode_response(self._exactly(body_bytes(self._exactly(LENGTH_BYTES))))

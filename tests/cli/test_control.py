@@ -16,7 +16,7 @@ from objfs.base import limits
 from objfs.base.errors import Busy, DataLost, InvalidRequest, NotFound, ObjfsError, StoreError
 from objfs.cli import control_client
 from objfs.maint.control import ControlServer
-from objfs.maint.protocol import Failure, Request, Response, encode, error_of
+from objfs.maint.protocol import Failure, Request, Response, encode, error_of, failure_of
 
 
 async def answer(command: str, arguments: dict[str, Any]) -> object:
@@ -176,6 +176,17 @@ async def test_the_number_of_connections_is_bounded(tmp_path: Path) -> None:
         for stream in streams:
             await stream.aclose()
         nursery.cancel_scope.cancel()
+
+
+def test_an_owner_that_hangs_up_before_it_reads_may_have_said_why(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(encode(Response(error=failure_of(Busy("too many commands")))))
+    theirs.close()
+    with (
+        control_client.ControlClient(ours, tmp_path) as client,
+        pytest.raises(Busy, match="too many"),
+    ):
+        client.call("echo")
 
 
 @pytest.mark.parametrize("failure", [None, StoreError("the last sync failed")])
