@@ -17,7 +17,7 @@ from objfs.base.errors import (
 from objfs.base.limits import DAY_NS, MOMENT_GAP_NS
 from tests.model.past import FOREVER, Interval, Past
 from tests.model.timeline import Timeline
-from tests.model.world import PENDING, ROOT, Entry, Mark, PassedOver, Pin, Refused, Rules
+from tests.model.world import PENDING, ROOT, Entry, Mark, Node, PassedOver, Pin, Refused, Rules
 
 SECOND_NS = 10**9
 
@@ -87,6 +87,21 @@ class Keeping(Timeline):
             self.world.nodes[mark.number].flushed_at = None
         self.world.erased |= marks
         self.world.touched = True
+        past = self.past()
+        for node in {mark.number: self.world.nodes[mark.number] for mark in marks}.values():
+            gone = [each.since for each in node.versions if past.is_purged(node, each)]
+            node.purged |= set(gone)
+            if node.named and node.state.nlink == 1 and not node.is_directory:
+                (above, name), *_ = self._names(node)
+                node.named = past.had_other_names(node, above, name)
+
+    def _names(self, node: Node) -> list[tuple[int, str]]:
+        return [
+            (above, name)
+            for above, below in self.world.names.items()
+            for name, number in below.items()
+            if number == node.number
+        ]
 
     def forget_version(self, path: str, index: int) -> None:
         """Number `index` of a path's versions goes, counted from the newest."""

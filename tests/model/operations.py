@@ -156,6 +156,7 @@ class Generator:
             (7, self._forget_version),
             (2, self._forget),
             (4, self._restore_to),
+            (4, lambda: ("restore_tree", (self._random.random(), self._random.random()))),
             (3, self._set_rules),
             (1, lambda: ("remove_rules", (self._rules_path(),))),
             (5, lambda: ("apply_rules", ())),
@@ -348,7 +349,8 @@ class Generator:
         return "restore", (self._path_ever(), self._random.choice((0, 1, 1, 2)), to)
 
     def _rules_path(self) -> str:
-        return "" if self._random.random() < 0.6 else self._path("any")
+        path = self._path("any")
+        return "" if self._random.random() < 0.6 or len(path) > NAME_BYTES_MAX else path
 
     def _set_rules(self) -> Operation:
         random = self._random

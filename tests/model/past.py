@@ -32,6 +32,7 @@ class Stretch(NamedTuple):
 
     path: str  # of a directory with its slash
     number: int
+    above: int  # the directory
     begin: int
     until: int
     ended: bool  # in a deletion
@@ -114,22 +115,25 @@ class Past:
             for path, (chain, begin) in list(reached.items()):
                 if chains.get(path) != chain:
                     del reached[path]
-                    yield self._stretch(path, chain[-1], begin, at, path not in chains)
+                    yield self._stretch(path, chain, begin, at, path not in chains)
             for path, chain in chains.items():
                 if path not in reached:
                     reached[path] = chain, at
         for path, (chain, begin) in reached.items():
-            yield self._stretch(path, chain[-1], begin, FOREVER, False)
+            yield self._stretch(path, chain, begin, FOREVER, False)
 
-    def _stretch(self, path: str, number: int, begin: int, until: int, ended: bool) -> Stretch:
+    def _stretch(
+        self, path: str, chain: tuple[int, ...], begin: int, until: int, ended: bool
+    ) -> Stretch:
         """What an operation seals it seals before it takes the name away: `until` is included."""
         end = min(until, self._timeline.sequence)
+        number, above = chain[-1], chain[-2]
         node = self._world.nodes[number]
         sealed = [each for each in node.versions if each.since <= end]
         first = [each for each in sealed if each.since <= begin][-1:]
         later = [each for each in sealed if each.since > begin]
         entries = (Entry(max(each.since, begin), each, number) for each in first + later)
-        return Stretch(path, number, begin, until, ended, tuple(entries))
+        return Stretch(path, number, above, begin, until, ended, tuple(entries))
 
     def files(self) -> dict[str, list[Stretch]]:
         """Stretches by the paths that led to anything but a directory."""
@@ -142,6 +146,9 @@ class Past:
 
     def is_gone(self, stretch: Stretch) -> bool:
         """Whether all of its entries were erased."""
+        node = self._world.nodes[stretch.number]
+        if node.vanishes and not node.versions:
+            return True
         return stretch.path in self._hidden and set(stretch.marks()) <= self._world.erased
 
     # --- entries ---------------------------------------------------------------------------------
@@ -191,6 +198,8 @@ class Past:
         an inode that is gone."""
         if not self._world.erased or (node.state.nlink and sealed == node.versions[-1]):
             return False
+        if sealed.since in node.purged:
+            return True
         stretches = [each for each in self._files() if each.number == node.number]
         if stretches and not node.state.nlink and all(self.is_gone(each) for each in stretches):
             return True
@@ -201,6 +210,14 @@ class Past:
             if entry.sealed == sealed
         ]
         return bool(hidden) and all(hidden)
+
+    def had_other_names(self, node: Node, above: int, name: str) -> bool:
+        """Whether any other name of a file than this one ended and is still shown."""
+        return any(
+            (each.above, each.path.rpartition("/")[2]) != (above, name)
+            for each in self._files()
+            if each.number == node.number and each.until < FOREVER and not self.is_gone(each)
+        )
 
     def _files(self) -> Iterator[Stretch]:
         for stretches in self.files().values():
@@ -249,13 +266,28 @@ class Past:
                 until = entry.sequence
             elif entry.sequence <= sequence:
                 original = False
-        if not original or (self.is_gone(stretch) and not stretch.entries):
+        if self.is_gone(stretch) and not stretch.entries:
             return None, False
-        return Interval(stretch, NO_VERSION, stretch.begin, stretch.until), True
+        if not original and not self._has_another_route(stretch):
+            return None, False
+        return Interval(stretch, NO_VERSION, stretch.begin, stretch.until), original
 
     def _is_touched(self, stretch: Stretch) -> bool:
         """Whether any of its entries was erased."""
         return any(mark in self._world.erased for mark in stretch.marks())
+
+    def _has_another_route(self, stretch: Stretch) -> bool:
+        """Whether a file that had no version when the stretch began was reached by the same name
+        of its directory at another path before. The product may show it without bytes then where
+        its first version was erased."""
+        name = stretch.path.rpartition("/")[2]
+        return (bool(stretch.entries) and stretch.entries[0].sequence > stretch.begin) and any(
+            each.number == stretch.number
+            and each.above == stretch.above
+            and each.path.rpartition("/")[2] == name
+            and each.begin < stretch.begin
+            for each in self._files()
+        )
 
     def may_be_gone(self, stretch: Stretch) -> bool:
         """Of a directory; see the module."""

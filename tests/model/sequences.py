@@ -14,11 +14,13 @@ from typing import Self
 from objfs.base.errors import ObjfsError
 from objfs.base.limits import KIB, MIB
 from objfs.maint.fsck import Asked, Fsck
+from objfs.meta.memory import MemoryEngine
 from objfs.meta.tables import INODE, ORPHAN, PURGE, UNSEALED, USAGE
 from objfs.store.memory import Survives, nothing_survives
 from tests.model.harness import BUCKET, Harness, some_survives
 from tests.model.operations import Generator, Operation
 from tests.model.reference import Reference
+from tests.model.restoring import restore_tree
 from tests.model.subject import Subject
 from tests.model.world import PassedOver, Refused, State
 
@@ -92,6 +94,7 @@ class Run:
             "crash": self._crash,
             "advance": self._nothing,
             "compare": self.compare_time,
+            "restore_tree": self._restore_tree,
         }
         if verb in special:
             await special[verb](*arguments)
@@ -132,13 +135,27 @@ class Run:
             self.promised = self._sequence
         reference.settle(self._sequence)
 
+    async def _restore_tree(self, place: float, when: float) -> None:
+        complaints = await restore_tree(self, place, when)
+        await self.harness.log.sync()  # a crash leaves all of it
+        self.promised = self._sequence
+        self.reference.settle(self._sequence)
+        if complaints:
+            raise Differs("\n".join(complaints))
+        await self.compare_time()
+
     async def _remount(self, index_fault: str) -> None:
         nameless = self.reference.has_nameless()
         self.reference.perform("remount", (), self.harness.clock.now_ns())
         await self.harness.close()
         self.promised = self._sequence
         self.reference.settle(self._sequence)
+        in_memory = isinstance(self.harness.indexes.engine, MemoryEngine)
+        rows = self.harness.dump() if in_memory and not nameless else None
         self.subject.take(self.harness.open(index_fault))
+        if rows is not None and rows != self.harness.dump():
+            different = set(map(str, rows)) ^ set(map(str, self.harness.dump()))
+            raise Differs(f"the index that was made again has other rows: {different}")
         if self.harness.found != self.reference.sequence:
             raise Differs(f"the log ends at {self.harness.found} after a clean end")
         if nameless:  # they end at the next start

@@ -91,6 +91,7 @@ class Node:
     born_at: int = 0
     vanishes: bool = False  # it was removed, used in passing: nothing is kept of it
     named: bool = False  # a name of it ended that keeps its history
+    purged: frozenset[int] = frozenset()  # the `since` of versions that are not kept any more
     thinned: int = 0  # moments before this sequence may have later attributes
     restorable: tuple[State, ...] = ()  # a restore took one of these, it is not known which
 
