@@ -231,7 +231,8 @@ class _Work:
         for stretch in found:
             version = version_at(change, stretch.ino, row.entry)
             self.unsettled[stretch.ino] = [] if version is None else [version]
-            needless = stretch.begin < row.entry and (version is None or version.sealed < row.entry)
+            older = version is not None and version.sealed < row.entry
+            needless = older and stretch.begin < row.entry
         if needless:
             change.delete(ERASED, row.bucket, row.key, row.entry)
 

@@ -234,9 +234,12 @@ class Settling:
         return True
 
     def _drop_mark(self, face: _Face, entry: int) -> None:
-        """What was sealed inside a stretch and is gone needs no row to hide it. At its begin an
-        older version would appear instead."""
-        if entry in face.erased and entry > face.route.begin and self.room > 0:
+        """What was sealed inside a stretch and is gone needs no row to hide it, if there is an
+        older version. Without one, the file would appear as if it had not been sealed yet; at the
+        begin of the stretch, the older version would."""
+        if entry not in face.erased or entry <= face.route.begin or self.room < 1:
+            return
+        if version_at(self._change, self.ino, entry - 1) is not None:
             self._change.delete(ERASED, face.route.bucket, face.route.key, entry)
             face.erased.discard(entry)
 

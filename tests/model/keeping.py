@@ -89,7 +89,7 @@ class Keeping(Timeline):
         self.world.touched = True
         past = self.past()
         for node in {mark.number: self.world.nodes[mark.number] for mark in marks}.values():
-            gone = [each.since for each in node.versions if past.is_purged(node, each)]
+            gone = [each.since for each in node.versions if past.is_purged(node, each, now=True)]
             node.purged |= set(gone)
             if node.named and node.state.nlink == 1 and not node.is_directory:
                 (above, name), *_ = self._names(node)
@@ -141,9 +141,11 @@ class Keeping(Timeline):
                 if not interval.is_current and not past.is_pinned(interval)
             }
         )
+        past = self.past()
         for each in inside:
             for stretch in past.stretches[each]:
-                self._thin(stretch.number, self.sequence + 1)
+                if past.has_one_path(stretch.number):
+                    self._thin(stretch.number, self.sequence + 1)
         if not path:
             self._thin(0, self.sequence + 1)
 

@@ -11,7 +11,7 @@ It is worked out from the moments and the marks alone, by brute force:
 - Hard links are one file: a moment shows the newest version that any name of it shows then.
 - A directory that nothing is shown in any more, in all of a stretch that has ended, *may* be gone.
 - Attributes are those of the moment where the version of then is shown. Where it is erased, and
-  before a node's `thinned`, they are those of any later state of the same entry, unless a
+  before a node's `thinned`, they are those of any later state of the same version, unless a
   snapshot pins the moment.
 """
 
@@ -193,9 +193,9 @@ class Past:
         inside = interval.since <= pin.sequence < interval.until
         return inside and pin.covers(interval.stretch.path)
 
-    def is_purged(self, node: Node, sealed: Sealed) -> bool:
-        """Whether a version is not kept any more: every entry that showed it was erased, or all of
-        an inode that is gone."""
+    def is_purged(self, node: Node, sealed: Sealed, *, now: bool = False) -> bool:
+        """Whether a version is not kept any more: every entry that showed it when one was erased
+        (`now`) was, or all of an inode that is gone."""
         if not self._world.erased or (node.state.nlink and sealed == node.versions[-1]):
             return False
         if sealed.since in node.purged:
@@ -209,7 +209,18 @@ class Past:
             for entry in stretch.entries
             if entry.sealed == sealed
         ]
-        return bool(hidden) and all(hidden)
+        return now and bool(hidden) and all(hidden)
+
+    def has_one_path(self, number: int) -> bool:
+        """Whether an inode never was, as far as anything tells, anywhere else."""
+        every = (each for stretches in self.stretches.values() for each in stretches)
+        left = [
+            each
+            for each in every
+            if each.number == number
+            and not (self.may_be_gone(each) if each.is_directory else self.is_gone(each))
+        ]
+        return len(left) <= 1
 
     def had_other_names(self, node: Node, above: int, name: str) -> bool:
         """Whether any other name of a file than this one ended and is still shown."""
@@ -319,10 +330,16 @@ class Past:
             node, sealed = self._world.nodes[number], newest.get(number)
             whole = [each for each in held.get(number, []) if each is not None]
             exact = number not in held or bool(whole)
-            until = max((each.until for each in whole), default=FOREVER)
-            states = self._states(node, sequence, until, exact=exact)
+            states = self._states(node, sequence, self._end(node, sealed), exact=exact)
             seen[number] = Seen(sealed.content if sealed else b"", states)
         return seen
+
+    def _end(self, node: Node, sealed: Sealed | None) -> int:
+        """Where the version after this one begins: the last attributes of each are kept."""
+        if sealed is None:
+            return FOREVER
+        later = (each.since for each in node.versions if each.since > sealed.since)
+        return min((each for each in later if each not in node.purged), default=FOREVER)
 
     def _states(self, node: Node, sequence: int, until: int, *, exact: bool) -> tuple[State, ...]:
         pinned = any(pin.sequence == sequence for pin in self._pins)
@@ -331,11 +348,10 @@ class Past:
         eras = [era.state for era in node.eras if sequence < era.since <= until]
         return (node.state_at(sequence), *eras)
 
-    def states_of(self, path: str, entry: Entry) -> tuple[State, ...]:
+    def states_of(self, entry: Entry) -> tuple[State, ...]:
         """The states that an entry may show where it begins."""
-        interval = next(each for each in self.intervals(path) if each.entry == entry)
         node = self._world.nodes[entry.number]
-        return self._states(node, entry.sequence, interval.until, exact=True)
+        return self._states(node, entry.sequence, self._end(node, entry.sealed), exact=True)
 
 
 def chains_at(timeline: "Timeline", sequence: int) -> dict[str, tuple[int, ...]]:

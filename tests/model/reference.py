@@ -314,7 +314,7 @@ class Reference(Keeping):
             self._displace(displaced)
             displaced.named = True
             self._drop_link(displaced)
-        states = past.states_of(path, entry)
+        states = past.states_of(entry)
         restorable = tuple(each._replace(nlink=1, ctime=self.now) for each in states)
         content = entry.sealed.content
         node = Node(

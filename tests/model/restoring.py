@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from objfs.base.errors import NotADirectory
 from objfs.meta.rows import Inode
-from objfs.meta.tables import INODE, VERSION
+from objfs.meta.tables import INODE, INODE_PAST, VERSION
 from tests.model.operations import ticks_of
 from tests.model.past import Moment
 from tests.model.subject import READ_BYTES
@@ -114,6 +114,8 @@ def _take_over(run: "Run", contents: dict[int, bytes]) -> None:
         _take_state(run, number)
     gone = {number for below in before.values() for number in below.values()} - named
     reference.world.names = names
+    for number in gone & set(before):
+        _take_last_state(run, number)
     for node in (reference.world.nodes[number] for number in gone - set(before)):
         state = node.state._replace(nlink=0, ctime=reference.now)
         node.eras = (*node.eras, Era(PENDING, reference.now, state))
@@ -145,6 +147,9 @@ def _names(run: "Run", contents: dict[int, bytes]) -> dict[int, dict[str, int]]:
                 number = numbers[inode.ino] = len(nodes)
                 subject.inodes[number] = inode.ino
                 nodes[number] = _new_node(run, number, inode, contents)
+                if not nodes[number].versions:  # only that tells it from one made by a program
+                    nodes[number].born_as = (directory, name)
+                    nodes[number].born_at = run.reference.now
             names[directory][name] = number
             if stat.S_ISDIR(inode.mode):
                 names.setdefault(number, {})
@@ -182,6 +187,17 @@ def _take_state(run: "Run", number: int) -> None:
     row = run.subject.volume.core.database.get(INODE, run.subject.inodes[number])
     assert row is not None
     state = _state(run, row)
+    if _ticks(state) != _ticks(node.state):
+        node.eras = (*node.eras, Era(PENDING, run.reference.now, state))
+
+
+def _take_last_state(run: "Run", number: int) -> None:
+    """Of a directory that went after what lay in it."""
+    node, ino = run.reference.world.nodes[number], run.subject.inodes[number]
+    past = run.subject.volume.core.database.scan(INODE_PAST, (ino,), reverse=True, limit=1)[0]
+    times = (past.inode.atime_ns, past.inode.mtime_ns, past.inode.ctime_ns)
+    state = node.state._replace(nlink=past.inode.nlink)
+    state = state._replace(atime=times[0], mtime=times[1], ctime=times[2])
     if _ticks(state) != _ticks(node.state):
         node.eras = (*node.eras, Era(PENDING, run.reference.now, state))
 

@@ -65,6 +65,20 @@ FOUND: dict[str, list[Operation]] = {
         ("change_times", ("a/b/e/d", 513287539858, 223504670512)),
         ("forget", ("a/b",)),
     ],
+    "a forgotten path of a file that was sealed after its directory was renamed": [
+        ("mkdir", ("a", 0o755, ME)),
+        ("mkdir", ("a/b", 0o755, ME)),
+        ("create", ("a/b/c", 0o644, ME, 3)),
+        ("rename", ("a", "d", 0)),
+        ("release", (3,)),
+        ("rename", ("d/b/c", "c", 0)),
+        ("open", ("c", os.O_RDWR, 1)),
+        ("write", (1, 0, 10, 1)),
+        ("release", (1,)),
+        ("unlink", ("c",)),
+        ("forget", ("d/b",)),
+        ("forget", ("c",)),
+    ],
 }
 
 
