@@ -6,8 +6,11 @@ import stat
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from objfs.cli.opening import construct
 from objfs.cli.store_directory import read_store
+from objfs.meta.tables import RETENTION, SNAPSHOT
 from objfs.volume.volume import Inode, Volume
 
 
@@ -18,7 +21,7 @@ async def describe(directory: Path) -> dict[str, object]:
         shutil.copytree(directory, copy)
         volume = construct(read_store(copy))
         try:
-            return {
+            found: dict[str, object] = {
                 bucket.name: {
                     "versioning": bucket.versioning,
                     "quota_bytes": bucket.quota_bytes,
@@ -26,8 +29,19 @@ async def describe(directory: Path) -> dict[str, object]:
                 }
                 for bucket in volume.buckets()
             }
+            return found | _kept(volume)
         finally:
             await volume.close()
+
+
+def _kept(volume: Volume) -> dict[str, object]:
+    """What came to the format later, where there is any of it."""
+    database = volume.core.database
+    later = {
+        "snapshots": [msgspec.to_builtins(row) for row in database.scan(SNAPSHOT)],
+        "rules": [msgspec.to_builtins(row) for row in database.scan(RETENTION)],
+    }
+    return {f"({name})": rows for name, rows in later.items() if rows}
 
 
 async def _directory(volume: Volume, bucket: str, ino: int, path: bytes) -> dict[str, object]:
