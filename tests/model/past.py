@@ -330,16 +330,16 @@ class Past:
             node, sealed = self._world.nodes[number], newest.get(number)
             whole = [each for each in held.get(number, []) if each is not None]
             exact = number not in held or bool(whole)
-            states = self._states(node, sequence, self._end(node, sealed), exact=exact)
+            states = self._states(node, sequence, self._end(node, sequence), exact=exact)
             seen[number] = Seen(sealed.content if sealed else b"", states)
         return seen
 
-    def _end(self, node: Node, sealed: Sealed | None) -> int:
-        """Where the version after this one begins: the last attributes of each are kept."""
-        if sealed is None:
+    def _end(self, node: Node, sequence: int) -> int:
+        """Where the version of a moment ends: the last attributes of each are kept."""
+        kept = [each.since for each in node.versions if each.since not in node.purged]
+        if not any(since <= sequence for since in kept):
             return FOREVER
-        later = (each.since for each in node.versions if each.since > sealed.since)
-        return min((each for each in later if each not in node.purged), default=FOREVER)
+        return min((since for since in kept if since > sequence), default=FOREVER)
 
     def _states(self, node: Node, sequence: int, until: int, *, exact: bool) -> tuple[State, ...]:
         pinned = any(pin.sequence == sequence for pin in self._pins)
@@ -351,7 +351,7 @@ class Past:
     def states_of(self, entry: Entry) -> tuple[State, ...]:
         """The states that an entry may show where it begins."""
         node = self._world.nodes[entry.number]
-        return self._states(node, entry.sequence, self._end(node, entry.sealed), exact=True)
+        return self._states(node, entry.sequence, self._end(node, entry.sequence), exact=True)
 
 
 def chains_at(timeline: "Timeline", sequence: int) -> dict[str, tuple[int, ...]]:

@@ -114,7 +114,7 @@ def _take_over(run: "Run", contents: dict[int, bytes]) -> None:
         _take_state(run, number)
     gone = {number for below in before.values() for number in below.values()} - named
     reference.world.names = names
-    for number in gone & set(before):
+    for number in gone:
         _take_last_state(run, number)
     for node in (reference.world.nodes[number] for number in gone - set(before)):
         state = node.state._replace(nlink=0, ctime=reference.now)
@@ -192,7 +192,7 @@ def _take_state(run: "Run", number: int) -> None:
 
 
 def _take_last_state(run: "Run", number: int) -> None:
-    """Of a directory that went after what lay in it."""
+    """Of what went: a directory after what lay in it, a file after its other names."""
     node, ino = run.reference.world.nodes[number], run.subject.inodes[number]
     past = run.subject.volume.core.database.scan(INODE_PAST, (ino,), reverse=True, limit=1)[0]
     times = (past.inode.atime_ns, past.inode.mtime_ns, past.inode.ctime_ns)

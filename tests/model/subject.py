@@ -153,9 +153,11 @@ class Subject:
         dry = await RetentionPass(self.volume, dry=True).run()
         done = await RetentionPass(self.volume).run()
         # Of a file used in passing there may be versions that no path ever showed.
-        least = replace(done, versions=dry.versions, bytes=dry.bytes)
+        # A path may have lost its history already, with that of another one of the same name.
+        least = replace(done, versions=dry.versions, bytes=dry.bytes, paths=dry.paths)
         assert dry == least, f"a dry run said {dry}, not {done}"
         assert (dry.versions, dry.bytes) <= (done.versions, done.bytes)
+        assert dry.paths >= done.paths
 
     async def scrub(self) -> None:
         result = await Scrub(self.volume).run()
