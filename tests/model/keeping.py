@@ -128,7 +128,7 @@ class Keeping(Timeline):
         ]
         if path and not past.exists(path):
             directories = past.stretches.get(f"{path}/", [])
-            if not directories:
+            if not directories and path not in past.stretches:
                 self._refuse(NotFound)
             if all(past.may_be_gone(each) for each in directories):
                 raise PassedOver
