@@ -122,6 +122,13 @@ COMPACTION_MOVE_ROWS = 64  # of extents, in one change
 COMPACTION_PASSES_MAX = 8  # over the rows of a segment that change while they are moved
 COMPACTION_RANGES_MAX = 64  # of one record, before they are united
 COMPACTION_ROW_BYTES = 128  # what reading a row costs of the budget
+FRAGMENT_BYTES = 32 * KIB  # pieces of a file below this are merged with their neighbours
+MERGING_PIECES_MIN = 8  # in a copy
+MERGING_GROWTH = 4  # how many times the largest of its pieces a copy has to be
+MERGING_ROWS_MAX = 64  # of extents, in one change
+MERGING_LOOK_ROWS = 500  # looked at in one stretch on the loop
+MERGING_PAST_PAGES_MAX = 16  # of so many rows of the past, to find out what it needs
+MERGING_INTERVAL_SECONDS = 3600.0
 
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0

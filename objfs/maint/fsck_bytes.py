@@ -77,18 +77,23 @@ class ByteChecks:
 
     def _allocated(self, content: int, content_at: int) -> Checking[int]:
         """Bytes that the extents of a content hold, now (0) or as of a sequence."""
-        total = start = 0
-        while True:
-            span = self._span(content, start)
-            total += sum(
-                row.length
-                for row in extents_of(self._database, content, content_at, start, span)
-                if row.offset >= start
-            )
-            if span >= FOREVER:
-                return total
-            start = span
-            yield
+        unsharing = self._work.core.unsharing
+        unsharing[content] += 1  # a step begins where the last one ended: no rows are merged
+        try:
+            total = start = 0
+            while True:
+                span = self._span(content, start)
+                total += sum(
+                    row.length
+                    for row in extents_of(self._database, content, content_at, start, span)
+                    if row.offset >= start
+                )
+                if span >= FOREVER:
+                    return total
+                start = span
+                yield
+        finally:
+            unsharing[content] -= 1
 
     def _span(self, content: int, start: int) -> int:
         """Where to stop, so that a bounded number of rows lies in [start, stop)."""

@@ -9,14 +9,25 @@ what a reader sees at every sequence; but whoever goes through the rows of a con
 changes, from offset to offset, says so in `Core.unsharing`, and its rows stay as they are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from msgspec.structs import replace
 
+from objfs.base.types import Stored
 from objfs.meta.database import Change
 from objfs.meta.rows import Extent, ExtentPast
-from objfs.meta.tables import EXTENT, EXTENT_PAST, Key, Table
+from objfs.meta.tables import (
+    EXTENT,
+    EXTENT_PAST,
+    INODE,
+    ORPHAN,
+    PURGE,
+    SWEEP,
+    VERSION,
+    Key,
+    Table,
+)
 from objfs.store.reclaiming import Copied
 from objfs.volume.core import Core
 
@@ -31,6 +42,75 @@ def move_extents(core: Core, keys: Iterable[Key], segment: int, moves: Moves) ->
 def move_past_extents(core: Core, keys: Iterable[Key], segment: int, moves: Moves) -> int:
     """The same for past ones."""
     return _move(core, EXTENT_PAST, keys, segment, moves)
+
+
+def merge_extents(core: Core, rows: Sequence[Extent], copy: Stored) -> tuple[int, int]:
+    """Move the current extents `rows`, which follow each other in a content, to the record that has
+    a copy of all their bytes, as far as they still lie where they lay. Returns how many rows moved,
+    and how many went because they became one with another."""
+    content, start = rows[0].content, rows[0].offset
+    segment, position, stored = copy.location
+    with core.change() as change:
+        if change.get(SWEEP, content) is not None or change.scan(PURGE, (content,), limit=1):
+            return 0, 0  # somebody goes over the rows from offset to offset
+        moved = [
+            replace(
+                row,
+                segment=segment,
+                position=position,
+                stored=stored,
+                skip=row.offset - start,
+                hash32=copy.hash32,
+            )
+            for row in rows
+            if change.get(EXTENT, content, row.offset) == row
+        ]
+        merged = list(_undistinguished(core, change, moved))
+        for offset in {row.offset for row in moved} - {row.offset for row in merged}:
+            change.delete(EXTENT, content, offset)
+        for row in merged:
+            change.put(row)
+    core.moves += 1
+    return len(moved), len(moved) - len(merged)
+
+
+def _undistinguished(core: Core, change: Change, rows: Sequence[Extent]) -> Iterator[Extent]:
+    """Rows of one record, in order; those that no needed moment tells apart as one, which begins
+    with the last of them."""
+    shared = _moments_of_orphans(change, rows[0].content) if rows else []
+    last: Extent | None = None
+    for row in rows:
+        if last is not None and not core.unsharing[row.content]:
+            both = max(last.since, row.since)
+            following = replace(row, since=both)
+            if _are_one(replace(last, since=both), following) and not _is_moment_between(
+                change, last, row, shared
+            ):
+                last = replace(last, length=last.length + row.length, since=both)
+                continue
+        if last is not None:
+            yield last
+        last = row
+    if last is not None:
+        yield last
+
+
+def _is_moment_between(change: Change, one: Extent, other: Extent, shared: Sequence[int]) -> bool:
+    """Whether a version, or an inode that shares the content, sees only one of two rows."""
+    since, until = sorted((one.since, other.since))
+    if since == until:
+        return False
+    if any(since <= at < until for at in shared):
+        return True
+    prefix = (one.content,)
+    return bool(change.scan(VERSION, prefix, lower=since, upper=until, limit=1, index="content"))
+
+
+def _moments_of_orphans(change: Change, content: int) -> list[int]:
+    """The sequences as of which inodes without a name read this content: their versions may be
+    erased."""
+    inodes = change.get_many(INODE, [(row.ino,) for row in change.scan(ORPHAN)])
+    return [each.content_at for each in inodes if each is not None and each.content == content]
 
 
 def is_referred_to(core: Core, segment: int) -> bool:

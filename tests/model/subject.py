@@ -6,13 +6,15 @@ looked up name by name, as the kernel does.
 
 import os
 from collections.abc import Awaitable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
-from objfs.base.errors import NotFound
+from objfs.base.errors import NoSpace, NotFound
 from objfs.base.types import AttributeChange, Caller
 from objfs.maint.compaction import compaction_of
 from objfs.maint.fsck import Asked, Fsck
+from objfs.maint.merging import Merging, Worth
 from objfs.maint.retention import RetentionPass
 from objfs.maint.scheduler import Budget, Gate
 from objfs.maint.scrub import Scrub, ScrubResult
@@ -113,9 +115,12 @@ class Subject:
         await self.volume.checkpoint()
 
     async def compact(self, least: float) -> None:
-        """Segments that are dead to this share at least; checkpoints and all."""
+        """Fragments as far as there are any; segments that are dead to this share at least;
+        checkpoints and all."""
         compaction = compaction_of(self.volume)
         budget = Budget(self.volume.core, None, Gate(False))
+        with suppress(NoSpace):  # merging stops before the device is full
+            await Merging(self.volume, Worth(2, 1)).round(budget)
         await compaction.prepare(budget)
         for each in await compaction.candidates(budget, least):
             await compaction.compact(each.segment, budget)
