@@ -14,6 +14,7 @@ from objfs.cli import control_client, mountinfo
 from objfs.cli.control_client import ControlClient
 from objfs.cli.mountinfo import FILESYSTEM
 from objfs.cli.opening import open_store, take_lock
+from objfs.cli.output import print_error
 from objfs.cli.store_directory import StoreDirectory
 from objfs.fuse import mount_point
 from objfs.maint import commands
@@ -79,9 +80,10 @@ async def owner_or_ownership(directory: StoreDirectory) -> ControlClient | Store
     return take_lock(directory)  # its error says who holds the store
 
 
-async def hand_over_writes(access: Access) -> None:
+async def hand_over_writes(access: Access, *, all_of_it: bool = False) -> None:
     """Have the kernel hand over what its write-back cache holds, if the store is mounted where
-    this process sees it."""
+    this process sees it. What the store did not take earlier, because it was full, the kernel
+    reports once: a warning, and with `all_of_it` an OSError."""
     owner = (await access.call("status")).get("owner")
     if owner is None:
         return
@@ -89,7 +91,15 @@ async def hand_over_writes(access: Access) -> None:
     mount = mountinfo.mount_at(point, mountinfo.read_mounts())
     if mount is not None and mount.filesystem == FILESYSTEM:
         with mount_point.held_open(point) as descriptor:
-            mount_point.sync_filesystem(descriptor)
+            try:
+                mount_point.sync_filesystem(descriptor)
+            except OSError as error:
+                if all_of_it:
+                    raise
+                print_error(
+                    f"not all that programs wrote was taken by the store ({error.strerror}): this "
+                    "goes on without it"
+                )
 
 
 def run_command(directory: StoreDirectory, command: str, **arguments: object) -> Any:

@@ -140,7 +140,7 @@ def sync(store: str) -> None:
 
     async def main() -> None:
         async with reach(store_of(store)) as access:
-            await hand_over_writes(access)
+            await hand_over_writes(access, all_of_it=True)
             await access.call("sync")
 
     run(main)

@@ -52,7 +52,8 @@ class StoreLock:
 
     def rewrite(self) -> None:
         """Name this process as the owner; after a fork, in the child."""
-        owner = LockOwner(os.getpid(), os.uname().nodename, self._command[:1024])
+        command = self._command[:1024].encode(errors="backslashreplace").decode()
+        owner = LockOwner(os.getpid(), os.uname().nodename, command)
         text = msgspec.json.encode(owner) + b"\n"
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)

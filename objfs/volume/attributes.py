@@ -66,7 +66,7 @@ class Attributes:
         core.check_writable()
         row = core.database.get(INODE, ino)
         if row is None:
-            return core.inode(ino)  # gone: nobody sees its attributes any more
+            return self._gone(ino, change)
         change = _storable(change)
         if change.size is not None:
             await self._resize(row, change)
@@ -78,6 +78,17 @@ class Attributes:
             elif not self._keep_late(row, change):
                 core.freeing(lambda: self._log(ino, change))
         return core.inode(ino)
+
+    def _gone(self, ino: int, change: AttributeChange) -> Inode:
+        """The state of an inode that nobody sees any more. Of one that left no history nothing is
+        known; to fail for its times would fail the syncfs(2) that sent them. NotFound."""
+        times = replace(change, atime_ns=None, mtime_ns=None, ctime_ns=None)
+        try:
+            return self._core.inode(ino)
+        except NotFound:
+            if times != AttributeChange():
+                raise
+        return Inode(ino, 0, stat.S_IFREG, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, False, 0, 0, 0)
 
     def _keep_late(self, row: Inode, change: AttributeChange) -> bool:
         """With its write-back cache the kernel sends the ctime of a rename, a chmod or a link once

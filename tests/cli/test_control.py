@@ -25,6 +25,8 @@ async def answer(command: str, arguments: dict[str, Any]) -> object:
         return arguments
     if command == "lost":
         raise DataLost("record 7 does not verify")
+    if command == "missing":
+        raise NotFound(f"no {arguments['name']}")
     if command == "bug":
         raise ZeroDivisionError("oh")
     if command == "large":
@@ -59,6 +61,18 @@ async def test_a_command_comes_back(tmp_path: Path) -> None:
     async with serving(tmp_path):
         given = {"key": b"\xff/a", "n": 7, "list": [1, None, "x"]}
         assert await in_thread(lambda: one_call(tmp_path, "echo", **given)) == given
+
+
+async def test_names_that_are_no_utf_8_come_back(tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        given = {"path": "d\udcff/\u00e9", "rows": [{"prefix": "\udcfe"}, "\u00e9"], "raw": b"\xff"}
+        assert await in_thread(lambda: one_call(tmp_path, "echo", **given)) == given
+
+
+async def test_an_error_about_a_name_that_is_no_utf_8_comes_back(tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        with pytest.raises(NotFound, match=r"no d\\udcff"):
+            await in_thread(lambda: one_call(tmp_path, "missing", name="d\udcff"))
 
 
 async def test_the_socket_is_for_its_owner_alone_and_goes_at_the_end(tmp_path: Path) -> None:

@@ -290,6 +290,7 @@ def test_what_editors_and_rsync_used_in_passing_is_not_in_the_past(
     run("rsync", "-a", "--delay-updates", tmp_path / "data", f"{drive.mountpoint}/")
     (drive.mountpoint / "mine").write_text("precious")
     (drive.mountpoint / "mine").unlink()
+    run("sync", "-f", drive.mountpoint)
     deleted = {each.name for each in (drive.mountpoint / ".objfs/deleted").iterdir()}
     assert "mine" in deleted
     assert deleted <= {"mine", "text~"}

@@ -21,6 +21,15 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
     StoreLock.acquire(path, "objfs fsck").release()
 
 
+def test_an_owner_whose_arguments_are_no_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with (
+        StoreLock.acquire(path, "objfs mount 'm\udcff'"),
+        pytest.raises(StoreHeld, match=r"objfs mount 'm\\udcff'"),
+    ):
+        StoreLock.acquire(path, "objfs fsck")
+
+
 def test_what_a_dead_owner_left_means_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text('{"pid": 1, "host": "elsewhere", "command": "' + "x" * 9000)

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from objfs.base.errors import NotFound
+from objfs.base.types import AttributeChange
 from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Snapshot
 from objfs.meta.tables import DENTRY_PAST, TABLES, USAGE
@@ -223,3 +224,13 @@ async def test_a_passing_file_whose_link_was_a_user_s_is_kept(store: Store) -> N
     await store.volume.unlink(store.root, b"text")
     await store.volume.unlink(store.root, b".text.swp")
     assert await ever(store, "text") == [None, b"precious"]
+
+
+async def test_times_for_a_file_of_which_nothing_is_left_are_no_error(store: Store) -> None:
+    """The kernel's write-back cache sends them late: an error would be that of a syncfs(2)."""
+    ino = await store.put(".text.swp", b"swap")
+    await store.volume.unlink(store.root, b".text.swp")
+    gone = await store.volume.setattr(ino, AttributeChange(mtime_ns=5, ctime_ns=6))
+    assert (gone.nlink, stat.S_ISREG(gone.mode)) == (0, True)
+    with pytest.raises(NotFound):
+        await store.volume.setattr(ino, AttributeChange(mode=0o600))
