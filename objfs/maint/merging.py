@@ -38,7 +38,7 @@ from objfs.meta.maintenance import open_reader
 from objfs.meta.rows import Extent
 from objfs.meta.tables import EXTENT, EXTENT_PAST
 from objfs.volume.core import Core
-from objfs.volume.moving import merge_extents
+from objfs.volume.moving import is_gone_over, merge_extents
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -180,6 +180,8 @@ class Merging:
 
     async def _consider(self, run: Run, budget: Budget) -> None:
         if any(piece.location in self._lost for piece in run.pieces):
+            return
+        if is_gone_over(self._core, run.pieces[0].rows[0].content):
             return
         held = await _held_by_past(self._core, run)
         if sum(piece.length for piece in run.pieces if piece.location in held) * 2 > run.length:

@@ -51,8 +51,8 @@ def merge_extents(core: Core, rows: Sequence[Extent], copy: Stored) -> tuple[int
     content, start = rows[0].content, rows[0].offset
     segment, position, stored = copy.location
     with core.change() as change:
-        if change.get(SWEEP, content) is not None or change.scan(PURGE, (content,), limit=1):
-            return 0, 0  # somebody goes over the rows from offset to offset
+        if is_gone_over(core, content):
+            return 0, 0
         moved = [
             replace(
                 row,
@@ -72,6 +72,14 @@ def merge_extents(core: Core, rows: Sequence[Extent], copy: Stored) -> tuple[int
             change.put(row)
     core.moves += 1
     return len(moved), len(moved) - len(merged)
+
+
+def is_gone_over(core: Core, content: int) -> bool:
+    """Whether extents of a content are being removed, from offset to offset, in several changes."""
+    database = core.database
+    return database.get(SWEEP, content) is not None or bool(
+        database.scan(PURGE, (content,), limit=1)
+    )
 
 
 def _undistinguished(core: Core, change: Change, rows: Sequence[Extent]) -> Iterator[Extent]:

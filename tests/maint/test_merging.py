@@ -4,7 +4,9 @@ import os
 from random import Random
 
 import pytest
+import trio
 
+from objfs.base.errors import DataLost
 from objfs.base.limits import COMPRESSED_RECORD_BYTES, FRAGMENT_BYTES, KIB, MIB
 from objfs.base.settings import Settings
 from objfs.maint.compaction import compaction_of
@@ -14,6 +16,7 @@ from objfs.maint.scheduler import Budget, Gate, Result
 from objfs.meta.rows import Extent
 from objfs.meta.tables import EXTENT
 from objfs.store.memory import nothing_survives
+from objfs.volume.content import put_sweep
 from tests.model.harness import BUCKET
 from tests.volume.store import Store
 
@@ -158,6 +161,35 @@ async def test_what_is_written_meanwhile_stays(store: Store) -> None:
     data[10_000:20_000] = b"x" * 10_000
     assert await store.get("f") == bytes(data)
     await whole(store)
+
+
+async def test_what_is_being_swept_is_left_alone(store: Store) -> None:
+    data = await overwrite(store, 128 * KIB, 400, 1)
+    core, ino = store.volume.core, store.volume.lookup(store.root, b"f").ino
+    with core.change() as change:
+        put_sweep(change, ino, 1, 2)
+    before = store.log.statistics().segment_bytes
+    assert await merge(store) is None
+    assert store.log.statistics().segment_bytes == before
+    await store.volume.sweep()
+    assert await merge(store)
+    assert await store.get("f") == data
+
+
+async def test_a_fragment_that_is_damaged_is_not_copied(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S12.5"""
+    await overwrite(store, 128 * KIB, 400, 1)
+    before = rows_of(store)
+
+    async def lost(*_: object) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise DataLost("the record does not verify")
+
+    monkeypatch.setattr(store.log, "read", lost)
+    assert await merge(store) is None
+    assert rows_of(store) == before
 
 
 def row(offset: int, length: int, position: int, skip: int = 0, content: int = 1) -> Extent:
