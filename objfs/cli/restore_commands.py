@@ -150,7 +150,11 @@ async def _version_at(target: Target, at: str | None, snapshot: str | None) -> s
                 "copy from there to a place outside of the store"
             )
         page = await access.call("versions", **named, before=moment["sequence"] + 1, limit=1)
-    if moment["kind"] is None or not page["versions"]:
+    if moment["kind"] is not None and not page["versions"]:
+        raise InvalidRequest(
+            f"{target.name} was no regular file: restore it to a path in a mount of its store"
+        )
+    if moment["kind"] is None:
         raise NotFound(f"{target.name} did not exist at that moment: `objfs versions` shows it")
     version: str = page["versions"][0]["version_id"]
     return version

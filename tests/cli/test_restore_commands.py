@@ -99,3 +99,17 @@ def test_wrong_usage(objfs: CommandLine, overwritten: Path) -> None:
     path = f"{overwritten}:main/a"
     assert objfs("restore", path).status == 2
     assert objfs("restore", path, "--at", "now", "--version", "1").status == 2
+
+
+def test_a_symlink_cannot_go_outside_of_the_store(
+    objfs: CommandLine, store: Path, tmp_path: Path
+) -> None:
+    async def link(volume: Volume) -> None:
+        volume.symlink(volume.root("main"), b"link", b"nowhere", CALLER)
+
+    with_volume(store, link)
+    out = tmp_path / "out"
+    ran = objfs("restore", f"{store}:main/link", "--at", "now", "--to", out)
+    assert ran.status == 1
+    assert "was no regular file" in ran.err
+    assert not out.exists()
