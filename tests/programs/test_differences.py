@@ -58,12 +58,15 @@ def test_s7_3_locks_hold_between_processes_of_the_mount(drive: Drive, call: str)
 def test_s7_5_the_name_of_the_past_is_reserved(drive: Drive) -> None:
     """S7.5"""
     reserved = drive.mountpoint / ".objfs"
-    with pytest.raises(PermissionError):
+    with pytest.raises(FileExistsError):
         reserved.mkdir()
-    with pytest.raises(PermissionError):
-        reserved.touch()
-    with pytest.raises(PermissionError):
+    with pytest.raises(FileExistsError):
         reserved.symlink_to("x")
+    with pytest.raises(PermissionError):
+        reserved.rmdir()
+    with pytest.raises(PermissionError):
+        reserved.rename(drive.mountpoint / "mine")
+    assert ".objfs" not in os.listdir(drive.mountpoint)
     (drive.mountpoint / "directory").mkdir()
     (drive.mountpoint / "directory" / ".objfs").touch()
 
