@@ -10,7 +10,7 @@ from objfs.base.errors import InvalidRequest
 from objfs.cli.access import run_command
 from objfs.cli.output import json_option, print_facts, print_json, size_text
 from objfs.cli.store_directory import is_store, read_store
-from objfs.cli.targets import store_of, target_of
+from objfs.cli.targets import live_target_of, store_of, target_of
 
 
 @click.command()
@@ -28,7 +28,7 @@ def forget(path: str, version_id: str | None, dry_run: bool, yes: bool, as_json:
 
     PATH lies inside a mount, or is STORE:BUCKET/KEY. It may be one that was deleted.
     """
-    target = target_of(path, whole=True)
+    target = live_target_of(path, whole=True)
     if not target.bucket:
         raise InvalidRequest(f"{path}: this is every bucket; name one of them")
     store = read_store(target.store)

@@ -11,7 +11,7 @@ from objfs.cli.access import hand_over_writes, reach, run
 from objfs.cli.difference_commands import plan_pages, print_pages
 from objfs.cli.output import json_option, print_json, progress_bar, size_text
 from objfs.cli.store_directory import read_store
-from objfs.cli.targets import Target, is_object_name, target_of
+from objfs.cli.targets import Target, is_object_name, live_target_of, target_of
 from objfs.cli.version_commands import contents, version_size
 
 at_option = click.option(
@@ -48,7 +48,8 @@ def restore(
     """
     if sum(each is not None for each in (version_id, at, snapshot)) != 1:
         raise click.UsageError("give one of --version, --at and --snapshot")
-    target = target_of(path, whole=version_id is None)
+    named = live_target_of if destination is None and not dry_run else target_of
+    target = named(path, whole=version_id is None)
     if not target.bucket:
         raise InvalidRequest(f"{path}: these are all buckets: choose one of them")
     if dry_run:
@@ -171,9 +172,9 @@ def _leaf(target: Target) -> bytes:
 def _new_target(destination: str, target: Target) -> Target:
     """Where a restored version goes inside the store; into a directory under its own name."""
     try:
-        new = target_of(destination)
+        new = live_target_of(destination)
     except IsADirectory:  # a bucket, or the root of a mount
-        new = target_of(os.path.join(destination, os.fsdecode(_leaf(target))))
+        new = live_target_of(os.path.join(destination, os.fsdecode(_leaf(target))))
     if new.store != target.store:
         raise InvalidRequest(
             f"{destination}: this is another store than that of {target.name}; restore to a path "

@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 import click
 
-from objfs.base.errors import InvalidRequest, IsADirectory, NameTooLong, NotAStore, NotFound
+from objfs.base.errors import (
+    InvalidRequest,
+    IsADirectory,
+    NameTooLong,
+    NotAStore,
+    NotFound,
+    ReadOnly,
+)
 from objfs.base.limits import FILE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX
 from objfs.base.system import LocalZone
 from objfs.base.times import parse_time
@@ -128,6 +135,20 @@ def target_of(text: str, *, whole: bool = False) -> Target:
         raise IsADirectory(f"{text}: a file is needed; write STORE:BUCKET/KEY")
     store = Path(os.path.realpath(os.fsdecode(source.store)))
     return _checked(Target(store, source.bucket, source.prefix))
+
+
+def live_target_of(text: str, *, whole: bool = False) -> Target:
+    """The same for what changes it. ReadOnly inside the mount of a moment."""
+    target = target_of(text, whole=whole)
+    if target.path is not None:
+        mount = mountinfo.mount_over(target.path, mountinfo.read_mounts())
+        if mount is not None and presence.server_of(mount.device) is not None:
+            store = os.fsdecode(target.store)
+            raise ReadOnly(
+                f"{text} lies in the mount of a moment, which cannot be changed: name it in the "
+                f"drive itself, or as {store}:{target.bucket}/..."
+            )
+    return target
 
 
 def _follow_links(mount: Mount, path: bytes) -> bytes:

@@ -19,8 +19,8 @@ be there twice for as long as it is the newest.)
 so a byte is copied once for each such step below FRAGMENT_BYTES: at most twice in pieces of 2 KiB
 or more, unless later writes cut its record to fragments again. What the past needs stays where it
 is, and would be there twice: at most half of a run may lie in records that past extents of the
-content refer to. (A fragment that nobody wrote over is in none.) So merging never adds more bytes
-to a store than it frees.
+content refer to. (A fragment that nobody wrote over is in none.) So merging adds no more bytes to a
+store than it frees, unless another file shares them: a restored one, say.
 """
 
 import logging

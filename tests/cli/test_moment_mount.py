@@ -227,3 +227,24 @@ def test_all_buckets_at_a_moment(drive: Drive, then: Path) -> None:
     assert sorted(path.name for path in then.iterdir()) == ["main", "other"]
     assert (then / "other" / "f").read_text() == "in other"
     assert subprocess.run([OBJFS, "umount", then], check=False).returncode == 0
+
+
+def test_what_changes_history_is_refused_through_a_mount_of_a_moment(
+    drive: Drive, then: Path, objfs: CommandLine
+) -> None:
+    root = drive.mount()
+    (root / "file").write_text("one")
+    moment = now()
+    (root / "file").write_text("two")
+    drive.objfs("mount", "--at", moment, drive.store, then)
+    for command in (
+        ("forget", "--yes", then / "file"),
+        ("restore", then / "file", "--at", "now"),
+        ("restore", root / "file", "--at", "now", "--to", then / "copy"),
+    ):
+        ran = objfs(*command)
+        assert ran.status == 1
+        assert "mount of a moment" in ran.err
+    assert objfs("restore", then / "file", "--at", moment, "--to", root / "copy").status == 0
+    assert (root / "copy").read_text() == "one"
+    assert len(objfs("versions", root / "file", "--json").json["versions"]) == 2

@@ -10,6 +10,7 @@ from objfs.base.errors import DataLost
 from objfs.base.limits import COMPRESSED_RECORD_BYTES, FRAGMENT_BYTES, KIB, MIB
 from objfs.base.settings import Settings
 from objfs.maint.compaction import compaction_of
+from objfs.maint.compaction_commands import compact_plan
 from objfs.maint.fsck import Asked, Fsck
 from objfs.maint.merging import Merging, Run, Runs, Worth
 from objfs.maint.scheduler import Budget, Gate, Result
@@ -224,3 +225,18 @@ def test_a_run_is_bounded() -> None:
     assert max(run.length for run in runs) == COMPRESSED_RECORD_BYTES
     many_in_one = [row(n, 1, 7, n) for n in range(1000)]
     assert not found(many_in_one)
+
+
+async def test_compacting_by_hand_merges_too(store: Store) -> None:
+    """S12.9"""
+    data = await overwrite(store, 256 * KIB, 200, 1)
+    before = records_of(store)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.volume.run)
+        plan = await compact_plan(store.volume, dry_run=True)
+        assert records_of(store) == before
+        plan = await compact_plan(store.volume)
+        nursery.cancel_scope.cancel()
+    assert plan["segments"]
+    assert records_of(store) < before / 4
+    assert await store.get("f") == data
