@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from bench import machine
+from bench.__main__ import chosen
 from bench.columns import open_column
 from bench.figures import OBJFS, Figure, Floor, Result, percentile
 from bench.past import make_history
@@ -209,7 +210,7 @@ def main(quick: bool, rows: str | None, directory: Path) -> None:
     """Measure what history costs. Exit status: 0 every floor reached, 1 one was missed."""
     if not machine.can_drop_caches():
         raise click.ClickException("only root may drop the kernel's caches, which this needs")
-    wanted = rows.split(",") if rows else [each.key for each in MEASURES]
+    wanted = chosen(rows, [each.key for each in MEASURES], "--rows")
     amounts = QUICK if quick else Amounts()
     results = []
     with workspace(directory) as base:
@@ -218,7 +219,7 @@ def main(quick: bool, rows: str | None, directory: Path) -> None:
                 results.append(_measured(measure, base / measure.key, amounts))
                 _print(results[-1])
     facts = ", ".join(f"{name} {value}" for name, value in machine.describe(directory).items())
-    Console(highlight=False).print(f"amounts: {replace(amounts)}; {facts}")
+    Console(highlight=False).print(f"{amounts}; {facts}")
     if any(result.passed() is False for result in results):
         sys.exit(1)
 

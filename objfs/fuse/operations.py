@@ -43,7 +43,7 @@ from objfs.volume.acl import ACCESS_NAME, DEFAULT_NAME
 from objfs.volume.dirty import Buffer
 from objfs.volume.listing import Entry, Listing
 from objfs.volume.past_nodes import Node
-from objfs.volume.volume import Handle, Inode, Volume
+from objfs.volume.volume import Handle, Inode, Volume, new_inode
 
 ROOT_ID = 1
 RESERVED_NAME = b".objfs"  # where the past will be shown
@@ -167,28 +167,7 @@ class Operations:
         """The directory of all buckets, as an inode."""
         buckets = self._volume.buckets()
         newest = max((bucket.created_ns for bucket in buckets), default=0)
-        return Inode(
-            ino=ROOT_ID,
-            bucket=0,
-            mode=stat.S_IFDIR | 0o555,
-            uid=0,
-            gid=0,
-            nlink=2 + len(buckets),
-            size=0,
-            allocated=0,
-            atime_ns=newest,
-            mtime_ns=newest,
-            ctime_ns=newest,
-            birth_ns=newest,
-            rdev=0,
-            target=None,
-            content=0,
-            content_at=0,
-            has_xattrs=False,
-            sealed=0,
-            since=0,
-            since_ns=newest,
-        )
+        return new_inode(ROOT_ID, 0, stat.S_IFDIR | 0o555, newest, 0, nlink=2 + len(buckets))
 
     def lookup_past(self, parent: int, name: bytes, caller: Caller) -> Shown:
         """The view behind a name in a view. NotFound."""

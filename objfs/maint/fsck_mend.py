@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from objfs.meta.database import Change
-from objfs.meta.rows import Dentry, DentryPast, Inode, InodePast, Version
+from objfs.meta.rows import Dentry, DentryPast, Inode, InodePast, Version, new_inode
 from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, INODE_PAST, VERSION
 from objfs.volume.core import Core
 from objfs.volume.namespace import close_entry
@@ -253,29 +253,7 @@ class Mends:
 
 def made_up(change: Change, ino: int, bucket: int, mode: int) -> Inode:
     """An inode of which nothing is known."""
-    now = change.time_ns
-    return Inode(
-        ino=ino,
-        bucket=bucket,
-        mode=mode,
-        uid=0,
-        gid=0,
-        nlink=1,
-        size=0,
-        allocated=0,
-        atime_ns=now,
-        mtime_ns=now,
-        ctime_ns=now,
-        birth_ns=now,
-        rdev=0,
-        target=None,
-        content=change.new_id(),
-        content_at=0,
-        has_xattrs=False,
-        sealed=0,
-        since=change.sequence,
-        since_ns=now,
-    )
+    return new_inode(ino, bucket, mode, change.time_ns, change.sequence, content=change.new_id())
 
 
 def _revived(

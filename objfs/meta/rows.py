@@ -74,6 +74,47 @@ class Inode(Row, frozen=True):
     since_ns: int
 
 
+def new_inode(
+    ino: int,
+    bucket: int,
+    mode: int,
+    time_ns: int,
+    since: int,
+    *,
+    uid: int = 0,
+    gid: int = 0,
+    nlink: int = 1,
+    size: int = 0,
+    rdev: int = 0,
+    target: bytes | None = None,
+    content: int = 0,
+    has_xattrs: bool = False,
+) -> Inode:
+    """An inode as it is made at `time_ns`: it was never sealed, and nothing is stored of it."""
+    return Inode(
+        ino=ino,
+        bucket=bucket,
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        nlink=nlink,
+        size=size,
+        allocated=0,
+        atime_ns=time_ns,
+        mtime_ns=time_ns,
+        ctime_ns=time_ns,
+        birth_ns=time_ns,
+        rdev=rdev,
+        target=target,
+        content=content,
+        content_at=0,
+        has_xattrs=has_xattrs,
+        sealed=0,
+        since=since,
+        since_ns=time_ns,
+    )
+
+
 class InodePast(RowWithBlobs, frozen=True):
     """A state of an inode that ended."""
 

@@ -12,7 +12,7 @@ from objfs.base.errors import (
     NotFound,
     Pinned,
 )
-from objfs.meta.rows import Bucket, Dentry, Inode, Usage
+from objfs.meta.rows import Bucket, Dentry, Usage, new_inode
 from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, RETENTION, USAGE
 from objfs.volume.bucket_names import check_bucket_name
 from objfs.volume.core import Core
@@ -76,27 +76,15 @@ class Buckets:
                 versioning,
                 quota_bytes=quota_bytes,
             )
-            root = Inode(
-                ino=bucket.root,
-                bucket=bucket.id,
-                mode=stat.S_IFDIR | mode,
+            root = new_inode(
+                bucket.root,
+                bucket.id,
+                stat.S_IFDIR | mode,
+                now,
+                change.sequence,
                 uid=uid,
                 gid=gid,
                 nlink=2,
-                size=0,
-                allocated=0,
-                atime_ns=now,
-                mtime_ns=now,
-                ctime_ns=now,
-                birth_ns=now,
-                rdev=0,
-                target=None,
-                content=0,
-                content_at=0,
-                has_xattrs=False,
-                sealed=0,
-                since=change.sequence,
-                since_ns=now,
             )
             change.put(bucket)
             change.put(root)

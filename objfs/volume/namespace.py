@@ -25,7 +25,7 @@ from objfs.base.errors import (
 )
 from objfs.base.types import Caller
 from objfs.meta.database import Change
-from objfs.meta.rows import Dentry, DentryPast, Inode, Xattr
+from objfs.meta.rows import Dentry, DentryPast, Inode, Xattr, new_inode
 from objfs.meta.tables import DENTRY, INODE, XATTR
 from objfs.volume import acl
 from objfs.volume.core import Core
@@ -189,27 +189,20 @@ class Namespace:
             mode, attributes = self._inherit(directory, mode, caller.umask)
         ino = change.new_id()
         now = change.time_ns
-        inode = Inode(
-            ino=ino,
-            bucket=directory.bucket,
-            mode=mode,
+        inode = new_inode(
+            ino,
+            directory.bucket,
+            mode,
+            now,
+            change.sequence,
             uid=caller.uid,
             gid=gid,
             nlink=2 if stat.S_ISDIR(mode) else 1,
             size=len(target) if target is not None else 0,
-            allocated=0,
-            atime_ns=now,
-            mtime_ns=now,
-            ctime_ns=now,
-            birth_ns=now,
             rdev=rdev,
             target=target,
             content=ino if stat.S_ISREG(mode) else 0,
-            content_at=0,
             has_xattrs=bool(attributes),
-            sealed=0,
-            since=change.sequence,
-            since_ns=now,
         )
         change.put(inode)
         for name, value in attributes.items():

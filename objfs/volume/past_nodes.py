@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from objfs.base.errors import IsADirectory, NotADirectory, NotFound
 from objfs.base.limits import KERNEL_CACHE_SECONDS
-from objfs.meta.rows import Inode
+from objfs.meta.rows import Inode, new_inode
 from objfs.meta.tables import INODE, XATTR
 from objfs.volume.acl import ACCESS_NAME
 from objfs.volume.core import Core
@@ -86,28 +86,7 @@ class Grounds:
     def virtual(self, mode: int, size: int = 0) -> Inode:
         """The attributes of what lies in no store."""
         now = self.database.time_ns
-        return Inode(
-            ino=0,
-            bucket=0,
-            mode=mode,
-            uid=0,
-            gid=0,
-            nlink=2 if stat.S_ISDIR(mode) else 1,
-            size=size,
-            allocated=0,
-            atime_ns=now,
-            mtime_ns=now,
-            ctime_ns=now,
-            birth_ns=now,
-            rdev=0,
-            target=None,
-            content=0,
-            content_at=0,
-            has_xattrs=False,
-            sealed=0,
-            since=0,
-            since_ns=now,
-        )
+        return new_inode(0, 0, mode, now, 0, nlink=2 if stat.S_ISDIR(mode) else 1, size=size)
 
     def of_now(self, ino: int) -> Inode:
         """A directory as it is, or as it was last. NotFound."""

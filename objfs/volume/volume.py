@@ -12,7 +12,7 @@ import trio
 
 from objfs.base.limits import VISIBLE_SECONDS_MAX
 from objfs.base.types import SpaceFigures
-from objfs.meta.rows import Inode
+from objfs.meta.rows import Inode, new_inode
 from objfs.meta.tables import USAGE
 from objfs.volume.attributes import Attributes
 from objfs.volume.background import Background
@@ -43,6 +43,7 @@ __all__ = [
     "VersionEntry",
     "View",
     "Volume",
+    "new_inode",
 ]
 
 
