@@ -31,12 +31,20 @@ class Pruning:
         pending = set(directories)
         while pending:
             ino = pending.pop()
-            for name in names_of(self._database, ino):
-                for route in Routes(self._database).of(name, lower=name.visible):
-                    if self._may_go(name, route) and await self._is_empty(ino, route):
-                        await self._hide(ino, route)
-                        pending.add(name.parent)
+            while (found := await self._needless(ino)) is not None:
+                name, route = found
+                await self._hide(ino, route)
+                pending.add(name.parent)
             await trio.lowlevel.checkpoint()
+
+    async def _needless(self, ino: int) -> tuple[Name, Route] | None:
+        """A past path of a directory that shows nothing. Looked for anew after each that is hidden:
+        with the last of a name, the name and what was hidden before go too."""
+        for name in names_of(self._database, ino):
+            for route in Routes(self._database).of(name, lower=name.visible):
+                if self._may_go(name, route) and await self._is_empty(ino, route):
+                    return name, route
+        return None
 
     def _may_go(self, name: Name, route: Route) -> bool:
         """Whether a path has ended, is a directory's, is shown, and no snapshot needs it."""

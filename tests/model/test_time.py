@@ -14,7 +14,7 @@ from tests.model.operations import EXCHANGE, Operation
 from tests.model.sequences import check, run
 
 SEQUENCES = 40
-SEEDS = (133, 375, 418, 2010, 2018, 2028, 3002, 3009, 3010, 3012, 3021)  # that failed once
+SEEDS = (133, 375, 418, 2010, 2018, 2028, 3002, 3009, 3010, 3012, 3021, 4074)  # that failed once
 OPERATIONS = 100
 FEW_OPERATIONS = 40
 LONG_SEQUENCES = 2000
