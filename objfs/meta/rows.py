@@ -278,6 +278,50 @@ class Sweep(Row, frozen=True):
     until: int = 0
 
 
+class Upload(RowWithBlobs, frozen=True):
+    """A multipart upload (S3): what the object that it becomes will have besides its bytes. Those
+    are in its parts. When it has ended the row stays for a while, to give the same answer again;
+    the parts go."""
+
+    bucket: int
+    key: bytes
+    id: int  # ids grow, so the uploads of a key are in the order in which they began
+    time_ns: int
+    initiator: str = ""
+    owner: str | None = None
+    metadata: dict[str, str] | None = None  # of the user
+    headers: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+    acl: bytes | None = None
+    retention: bytes | None = None
+    hold: bool = False
+    encryption: dict[str, bytes] | None = None
+    checksum: str = ""  # the algorithm of the object's checksum; "": none
+    composite: bool = False  # it is one over those of the parts, not over the bytes
+    mode: int = -1  # permissions, owner and mtime of the file; -1: not given
+    uid: int = -1
+    gid: int = -1
+    mtime_ns: int = -1
+    ended_ns: int = 0  # when it was completed or aborted; 0: it goes on
+    entry: int = 0  # the version that it became; 0: none
+    ino: int = 0
+    etag: str = ""
+    asked: bytes = b""  # a digest of the parts that it was completed with
+
+
+class Part(RowWithBlobs, frozen=True):
+    """A part of an upload. Its bytes are the content of an inode without a name."""
+
+    upload: int
+    number: int
+    ino: int
+    size: int
+    time_ns: int
+    etag: str = ""
+    checksums: dict[str, bytes] | None = None
+    encryption: dict[str, bytes] | None = None
+
+
 class Setting(Row, frozen=True):
     """A named value of the store."""
 

@@ -1,7 +1,7 @@
 """The tables of the index: which row type each holds, its key, its secondary indexes.
 
 Always holds: a table id is in META records and checkpoints, so it is **never reused and never
-changes**; ids 20 to 31 are kept for upload, part, principal, access key, policy and what follows.
+changes**; ids 21 to 27 are kept for principals, access keys and policies, 30 and 31 for uploads.
 A key is a tuple of column values, each an integer that fits 64 signed bits, bytes or a string.
 Rows are ordered by key: integers by value, bytes and strings by their bytes. A secondary index
 orders them by its own fields and then by the key, so every order is total.
@@ -131,6 +131,15 @@ UNSEALED = Table(17, "unsealed", rows.Unsealed, ("ino",))
 PURGE = Table(18, "purge", rows.Purge, ("content", "offset"))
 RETENTION = Table(19, "retention", rows.Retention, ("bucket", "prefix"))
 SWEEP = Table(20, "sweep", rows.Sweep, ("content",))
+# "ended" leads to the uploads that have ended: their parts and, later, their rows are to go.
+UPLOAD = Table(
+    28,
+    "upload",
+    rows.Upload,
+    ("bucket", "key", "id"),
+    (Index("ended", ("ended_ns",)),),
+)
+PART = Table(29, "part", rows.Part, ("upload", "number"))
 
 TABLES: tuple[Table[Any], ...] = (
     BUCKET,
@@ -153,6 +162,8 @@ TABLES: tuple[Table[Any], ...] = (
     PURGE,
     RETENTION,
     SWEEP,
+    UPLOAD,
+    PART,
 )
 TABLE_BY_ID: dict[int, Table[Any]] = {table.id: table for table in TABLES}
 TABLE_IDS_END = max(TABLE_BY_ID) + 1

@@ -40,6 +40,8 @@ def test_ids_are_fixed() -> None:
         "purge": 18,
         "retention": 19,
         "sweep": 20,
+        "upload": 28,
+        "part": 29,
     }
     assert all(TABLE_BY_ID[table.id] is table for table in TABLES)
 
