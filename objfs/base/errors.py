@@ -21,6 +21,30 @@ class NameTooLong(InvalidRequest):
     """A name over 255 bytes or a path over PATH_MAX (ENAMETOOLONG)."""
 
 
+class KeyTooLong(NameTooLong):
+    """A key over 1,024 bytes (ENAMETOOLONG)."""
+
+
+class ChecksumMismatch(InvalidRequest):
+    """The bytes that came are not those the client sent (EINVAL); `what` names the sum."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class InvalidPart(InvalidRequest):
+    """A part that was not uploaded, or with another ETag (EINVAL)."""
+
+
+class InvalidPartOrder(InvalidRequest):
+    """The parts are not in ascending order (EINVAL)."""
+
+
+class EntityTooSmall(InvalidRequest):
+    """A part that is not the last has less than 5 MiB (EINVAL)."""
+
+
 class NotFound(ObjfsError):
     """No such name, inode, version, bucket or snapshot (ENOENT)."""
 
@@ -29,8 +53,44 @@ class NoAttribute(NotFound):
     """The extended attribute does not exist (ENODATA)."""
 
 
+class NoSuchBucket(NotFound):
+    """No bucket of this name (ENOENT)."""
+
+
+class NoSuchKey(NotFound):
+    """No object under this key (ENOENT)."""
+
+
+class IsDeleteMarker(NoSuchKey):
+    """The entry is a delete marker (ENOENT): the newest of its key, or the one asked for."""
+
+    def __init__(
+        self, message: str, version_id: str = "", time_ns: int = 0, *, latest: bool = True
+    ) -> None:
+        super().__init__(message)
+        self.version_id = version_id
+        self.time_ns = time_ns
+        self.latest = latest
+
+
+class NoSuchVersion(NotFound):
+    """The key has no such version (ENOENT)."""
+
+
+class NoSuchUpload(NotFound):
+    """No such multipart upload, or it was completed or aborted (ENOENT)."""
+
+
 class AlreadyExists(ObjfsError):
     """The name is taken (EEXIST)."""
+
+
+class BucketExists(AlreadyExists):
+    """The name of a bucket is taken (EEXIST); `owner` says by whom."""
+
+    def __init__(self, message: str, owner: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 class NotADirectory(ObjfsError):
@@ -43,6 +103,10 @@ class IsADirectory(ObjfsError):
 
 class DirectoryNotEmpty(ObjfsError):
     """The directory has entries (ENOTEMPTY)."""
+
+
+class BucketNotEmpty(DirectoryNotEmpty):
+    """A version or delete marker of some key remains (ENOTEMPTY)."""
 
 
 class CrossBucket(ObjfsError):
@@ -69,8 +133,28 @@ class Pinned(NotPermitted):
     """A snapshot needs it (EPERM); delete that first."""
 
 
+class Locked(NotPermitted):
+    """Retention or a legal hold keeps the version (EPERM)."""
+
+
 class AccessDenied(ObjfsError):
     """This caller may not do this (EACCES)."""
+
+
+class EncryptedForS3Only(AccessDenied):
+    """The bytes need a key that the client of S3 has (EACCES)."""
+
+
+class PreconditionFailed(ObjfsError):
+    """A condition of the request does not hold (ECANCELED); `condition` names it."""
+
+    def __init__(self, condition: str, message: str = "") -> None:
+        super().__init__(message or condition)
+        self.condition = condition
+
+
+class NotModified(PreconditionFailed):
+    """The object is what the client has already (ECANCELED)."""
 
 
 class NotSupported(ObjfsError):

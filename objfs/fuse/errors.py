@@ -24,6 +24,7 @@ ERRNO: dict[type[BaseException], int] = {
     errors.AttributeTooLarge: errno.E2BIG,
     errors.NotPermitted: errno.EPERM,
     errors.AccessDenied: errno.EACCES,
+    errors.PreconditionFailed: errno.ECANCELED,
     errors.NotSupported: errno.EOPNOTSUPP,
     errors.ReadOnly: errno.EROFS,
     errors.Busy: errno.EBUSY,

@@ -38,6 +38,7 @@ ENTRANCES = {
     "objfs.cli.main": "the console script",
     "objfs.store.memory": "a device for crash tests, under the same contract as the real one",
     "objfs.store.faults": "the device wrapper that fails on command",
+    "objfs.volume.object_types": "values of the S3 door, which comes with the verbs that use them",
     "objfs.meta.memory": "the engine that the SQLite engine is compared with",
 }
 
