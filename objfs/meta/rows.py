@@ -352,3 +352,72 @@ class Retention(Row, frozen=True):
     yearly: int = 0
     deleted_days: int = 0  # of a deleted path, everything goes after this; 0: never
     set_ns: int = 0  # when these rules were given
+
+
+class Principal(RowWithBlobs, frozen=True):
+    """Who may ask, or a set of those: a user, a group of users, or a role."""
+
+    kind: str  # user | group | role
+    key: str  # the name in lower case: names that differ in case only are the same
+    id: str  # AIDA..., AGPA..., AROA...: never used again, unlike the name
+    name: str
+    created_ns: int
+    path: str = "/"
+    canonical: str = ""  # of a user: 64 hexadecimal digits, its name in ACLs
+    uid: int = -1  # of a user: the owner of what it makes, as the mount shows it; -1: not set
+    gid: int = -1
+    groups: list[str] = []  # of a user: keys of groups
+    attached: list[str] = []  # ARNs of managed policies
+    inline: dict[str, str] = {}  # documents of its own policies, by name
+    trust: str = ""  # of a role: the policy that says who may take it
+    description: str = ""
+    session_seconds: int = 3600  # of a role: the longest session
+    tags: dict[str, str] = {}
+
+
+class AccessKey(Row, frozen=True):
+    """A key that a user signs requests with."""
+
+    id: str  # AKIA...
+    user: str  # key of the principal
+    secret: bytes  # encrypted, never as the user types it
+    created_ns: int
+    active: bool = True
+    used_ns: int = 0  # not exact: noted once in a while; 0: never
+    used_service: str = ""
+    used_region: str = ""
+
+
+class Policy(RowWithBlobs, frozen=True):
+    """A managed policy: a document with versions, attached to principals by its ARN."""
+
+    key: str  # the name in lower case
+    id: str  # ANPA...
+    name: str
+    created_ns: int
+    updated_ns: int
+    path: str = "/"
+    description: str = ""
+    current: int = 1  # the version that counts
+    made: int = 1  # the newest version's number, also of one that is gone
+    tags: dict[str, str] = {}
+
+
+class PolicyVersion(Row, frozen=True):
+    """One version of a managed policy."""
+
+    policy: str  # its key
+    version: int
+    document: str
+    created_ns: int
+
+
+class Provider(RowWithBlobs, frozen=True):
+    """Who else may say who somebody is: an OpenID Connect issuer."""
+
+    url: str  # without the scheme: host and path, as in its ARN
+    created_ns: int
+    clients: list[str] = []  # audiences whose tokens are taken
+    thumbprints: list[str] = []  # of its certificates: kept, not used
+    keys: str = ""  # its public keys, a JSON Web Key Set
+    tags: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """The tables of the index: which row type each holds, its key, its secondary indexes.
 
 Always holds: a table id is in META records and checkpoints, so it is **never reused and never
-changes**; ids 21 to 27 are kept for principals, access keys and policies, 30 and 31 for uploads.
+changes**; ids 26 and 27 are kept for identities, 30 and 31 for uploads.
 A key is a tuple of column values, each an integer that fits 64 signed bits, bytes or a string.
 Rows are ordered by key: integers by value, bytes and strings by their bytes. A secondary index
 orders them by its own fields and then by the key, so every order is total.
@@ -131,6 +131,18 @@ UNSEALED = Table(17, "unsealed", rows.Unsealed, ("ino",))
 PURGE = Table(18, "purge", rows.Purge, ("content", "offset"))
 RETENTION = Table(19, "retention", rows.Retention, ("bucket", "prefix"))
 SWEEP = Table(20, "sweep", rows.Sweep, ("content",))
+# Identities: who may ask through S3.
+PRINCIPAL = Table(
+    21,
+    "principal",
+    rows.Principal,
+    ("kind", "key"),
+    (Index("id", ("id",)), Index("canonical", ("canonical",))),
+)
+ACCESS_KEY = Table(22, "access_key", rows.AccessKey, ("id",), (Index("user", ("user",)),))
+POLICY = Table(23, "policy", rows.Policy, ("key",))
+POLICY_VERSION = Table(24, "policy_version", rows.PolicyVersion, ("policy", "version"))
+PROVIDER = Table(25, "provider", rows.Provider, ("url",))
 # "ended" leads to the uploads that have ended: their parts and, later, their rows are to go.
 UPLOAD = Table(
     28,
@@ -162,6 +174,11 @@ TABLES: tuple[Table[Any], ...] = (
     PURGE,
     RETENTION,
     SWEEP,
+    PRINCIPAL,
+    ACCESS_KEY,
+    POLICY,
+    POLICY_VERSION,
+    PROVIDER,
     UPLOAD,
     PART,
 )

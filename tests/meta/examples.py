@@ -19,6 +19,8 @@ POOLS: dict[object, tuple[Any, ...]] = {
     bytes | None: (None, b"", b"target"),
     str | None: (None, "", "owner"),
     dict[str, bytes]: ({}, {"k": b"v"}),
+    dict[str, str]: ({}, {"a": "b"}),
+    list[str]: ([], ["a", "b"]),
     dict[bytes, bytes]: ({}, {b"user.k": b"v", b"user.l": b""}),
     dict[str, bytes] | None: (None, {"md5": b"\x00" * 16}),
     dict[str, str] | None: (None, {"a": "b"}),

@@ -40,6 +40,11 @@ def test_ids_are_fixed() -> None:
         "purge": 18,
         "retention": 19,
         "sweep": 20,
+        "principal": 21,
+        "access_key": 22,
+        "policy": 23,
+        "policy_version": 24,
+        "provider": 25,
         "upload": 28,
         "part": 29,
     }
