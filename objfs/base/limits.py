@@ -169,3 +169,6 @@ LOG_FILE_BYTES_MAX = 8 * MIB
 LOG_FILES_KEPT = 4
 BUCKET_NAME_CHARS_MIN = 3
 BUCKET_NAME_CHARS_MAX = 63
+
+# --- S3 -------------------------------------------------------------------------------------------
+S3_PIECE_BYTES = 1 * MIB  # of a body, given to a handler at a time

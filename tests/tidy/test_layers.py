@@ -12,7 +12,9 @@ BELOW = {
     "volume": {"base", "store", "meta"},
     "fuse": {"base", "volume"},
     "maint": {"base", "store", "meta", "volume"},
-    "cli": {"base", "store", "meta", "volume", "fuse", "maint"},
+    "auth": {"base"},
+    "s3": {"base", "auth", "volume"},
+    "cli": {"base", "store", "meta", "auth", "volume", "fuse", "s3", "maint"},
 }
 
 # Package -> path prefixes that may import it. What is in nobody's list may be imported nowhere.
@@ -39,6 +41,7 @@ ENTRANCES = {
     "objfs.store.memory": "a device for crash tests, under the same contract as the real one",
     "objfs.store.faults": "the device wrapper that fails on command",
     "objfs.volume.object_types": "values of the S3 door, which comes with the verbs that use them",
+    "objfs.s3.door": "the S3 door, which the command line is going to open",
     "objfs.meta.memory": "the engine that the SQLite engine is compared with",
 }
 
