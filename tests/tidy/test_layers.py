@@ -27,6 +27,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncio": ("objfs/meta/",),
     "xxhash": ("objfs/store/", "objfs/volume/"),
     "zstandard": ("objfs/store/",),
+    "cryptography": ("objfs/auth/",),
+    "jwt": ("objfs/auth/",),
     "click": ("objfs/cli/",),
     "rich": ("objfs/cli/",),
     "cachetools": ANYWHERE,
@@ -41,8 +43,13 @@ ENTRANCES = {
     "objfs.store.memory": "a device for crash tests, under the same contract as the real one",
     "objfs.store.faults": "the device wrapper that fails on command",
     "objfs.volume.object_types": "values of the S3 door, which comes with the verbs that use them",
-    "objfs.s3.door": "the S3 door, which the command line is going to open",
     "objfs.meta.memory": "the engine that the SQLite engine is compared with",
+}
+# Beginnings of the names of modules that landed before their user did. Empty once all are used.
+AWAITING = {
+    "objfs.auth.": "the S3 door",
+    "objfs.s3.": "the S3 door",
+    "objfs.cli.store_keys": "the S3 door",
 }
 
 
@@ -79,6 +86,7 @@ def dead_modules(of: Iterable[Module]) -> list[str]:
         if not each.path.endswith("__init__.py")
         and each.name not in used
         and each.name not in ENTRANCES
+        and not each.name.startswith(tuple(AWAITING))
     ]
 
 
@@ -99,6 +107,18 @@ def test_no_module_is_dead() -> None:
 
 def test_the_entrances_are_there() -> None:
     assert not set(ENTRANCES) - {each.name for each in modules("objfs/")}
+
+
+def test_what_is_awaited_is_still_missing() -> None:
+    of = modules("objfs/")
+    used = {name for each in of for name, _ in imports(each) if name != each.name}
+    arrived = [
+        f"nothing that begins with {beginning} is unused any more: take it out of AWAITING"
+        for beginning in AWAITING
+        if any(each.name.startswith(beginning) for each in of)
+        and not [each for each in of if each.name.startswith(beginning) and each.name not in used]
+    ]
+    assert not arrived, show(arrived)
 
 
 def test_an_import_upwards_is_seen() -> None:
