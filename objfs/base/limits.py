@@ -171,4 +171,24 @@ BUCKET_NAME_CHARS_MIN = 3
 BUCKET_NAME_CHARS_MAX = 63
 
 # --- S3 -------------------------------------------------------------------------------------------
+KEY_BYTES_MAX = 1024
+OBJECT_TAGS_MAX = 10
+BUCKET_TAGS_MAX = 50
+TAG_KEY_CHARS_MAX = 128
+TAG_VALUE_CHARS_MAX = 256
+CORS_RULES_MAX = 100
+LIFECYCLE_RULES_MAX = 1000
+LIFECYCLE_NEWER_VERSIONS_MAX = 100
+LIFECYCLE_DAYS_MAX = (1 << 31) - 1
+RULE_ID_CHARS_MAX = 255
+LOCK_DAYS_MAX = 36_500
+LOCK_YEARS_MAX = 100
+DELETED_KEYS_MAX = 1000  # of one DeleteObjects
+LISTED_KEYS_MAX = 1000  # of one page of a list
+LISTED_BUCKETS_MAX = 10_000
+PARTS_MAX = 10_000
+USER_METADATA_BYTES_MAX = 2 * KIB
+XML_DEPTH_MAX = 32  # levels of a request's XML: no document of S3 has more than ten
+XML_ELEMENTS_MAX = 100_000  # a completed upload of 10,000 parts, each with all its checksums
+XML_BYTES_MAX = 4 * MIB  # of the XML of a request: 10,000 parts need about half of it
 S3_PIECE_BYTES = 1 * MIB  # of a body, given to a handler at a time
