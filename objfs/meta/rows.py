@@ -72,6 +72,7 @@ class Inode(Row, frozen=True):
     sealed: int  # sequence of the newest version, 0: never sealed
     since: int  # when this state began
     since_ns: int
+    given: bool = False  # it was made with its content, by a restore or over S3: not by a program
 
 
 def new_inode(

@@ -167,21 +167,25 @@ class History:
         erased = erased_entries(self._database, self.bucket(bucket).id, key)
         stretches = self.stretches(bucket, key)
         begins = {stretch.begin for stretch in stretches}
+        deleted = False
         for stretch in stretches:
-            if not stretch.begin <= sequence <= stretch.until:
+            deleted = deleted or _ends_deleted(stretch, begins)
+            if not is_there(self._database, stretch, erased, stretch.until - 1):
                 continue
-            if sequence < stretch.until:
-                shown = entry_at(self._database, stretch, erased, sequence)
-                if shown is not None and shown.sequence == sequence:
-                    version = shown.version
-                    time_ns = max(version.time_ns, time_of(self._database, sequence))
-                    self._core.expose(version.ino)
-                    return self._entry(version, sequence, time_ns), version
-            elif _ends_deleted(stretch, begins):
+            if deleted and sequence == stretch.until:
                 raise InvalidRequest(
                     f"version {name} of {_shown(key)} is its deletion and has no bytes: "
                     "choose the version before it"
                 )
+            deleted = False
+            if not stretch.begin <= sequence < stretch.until:
+                continue
+            shown = entry_at(self._database, stretch, erased, sequence)
+            if shown is not None and shown.sequence == sequence:
+                version = shown.version
+                time_ns = max(version.time_ns, time_of(self._database, sequence))
+                self._core.expose(version.ino)
+                return self._entry(version, sequence, time_ns), version
         raise NotFound(f"{_shown(key)} has no version {name}: `objfs versions` lists those it has")
 
     def open_version(self, bucket: str, key: bytes, name: str) -> PastFile:

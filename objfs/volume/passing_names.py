@@ -131,8 +131,8 @@ def _is_held(change: Change, dentry: Dentry) -> bool:
 
 def _came_in_passing(change: Change, dentry: Dentry, inode: Inode, born: int) -> bool:
     """Whether the file was made under this name, or had only names before that kept no history.
-    What a restore makes has a version from its first moment on."""
-    if change.get(VERSION, inode.ino, born) is not None:
+    Of what a restore made, every name counts; in an older store its first version tells."""
+    if inode.given or change.get(VERSION, inode.ino, born) is not None:
         return False
     if dentry.since == born:
         return True

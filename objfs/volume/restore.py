@@ -89,6 +89,7 @@ class Restore:
             sealed=change.sequence,
             since=change.sequence,
             since_ns=change.time_ns,
+            given=True,
         )
         change.put(inode)
         for name, value in xattrs.items():

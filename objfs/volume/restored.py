@@ -114,6 +114,7 @@ def new_inode(change: Change, was: State, directory: Inode) -> Inode:
         sealed=0,
         since=change.sequence,
         since_ns=change.time_ns,
+        given=True,
     )
     if version is not None:
         inode = replace(

@@ -32,7 +32,7 @@ def inode(ino: int, **fields: Any) -> Inode:
     """An empty regular file."""
     row = dict.fromkeys(Inode.__struct_fields__, 0)
     row |= {"ino": ino, "bucket": 1, "mode": 0o100644, "nlink": 1}
-    return Inode(**row | {"target": None, "has_xattrs": False} | fields)
+    return Inode(**row | {"target": None, "has_xattrs": False, "given": False} | fields)
 
 
 def dentry(parent: int, key: bytes, ino: int, cookie: int = 0) -> Dentry:

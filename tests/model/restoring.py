@@ -147,9 +147,6 @@ def _names(run: "Run", contents: dict[int, bytes]) -> dict[int, dict[str, int]]:
                 number = numbers[inode.ino] = len(nodes)
                 subject.inodes[number] = inode.ino
                 nodes[number] = _new_node(run, number, inode, contents)
-                if not nodes[number].versions:  # only that tells it from one made by a program
-                    nodes[number].born_as = (directory, name)
-                    nodes[number].born_at = run.reference.now
             names[directory][name] = number
             if stat.S_ISDIR(inode.mode):
                 names.setdefault(number, {})
