@@ -225,3 +225,7 @@ class ForeignSegment(StoreError):
 
 class MountError(StoreError):
     """The mount point is missing, busy or unusable."""
+
+
+class ListenError(StoreError):
+    """The service cannot listen: an address in use, a certificate that cannot be read."""

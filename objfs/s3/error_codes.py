@@ -160,11 +160,14 @@ _OTHERS = {
     "PreconditionFailed": ErrorCode(
         412, "At least one of the pre-conditions you specified did not hold"
     ),
+    "RequestURITooLong": ErrorCode(414, "The request target is too long."),
     "InvalidRange": ErrorCode(416, "The requested range is not satisfiable"),
+    "ExpectationFailed": ErrorCode(417, "The only expectation is 100-continue."),
     "InternalError": ErrorCode(500, "We encountered an internal error. Please try again."),
     "NotImplemented": ErrorCode(
         501, "A header you provided implies functionality that is not implemented"
     ),
+    "HttpVersionNotSupported": ErrorCode(505, "The HTTP version must be 1.1 or 1.0."),
     "ServiceUnavailable": ErrorCode(503, "Service is unable to handle request."),
     "SlowDown": ErrorCode(503, "Please reduce your request rate."),
     "InsufficientStorage": ErrorCode(507, "There is no space left for this request."),

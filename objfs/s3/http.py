@@ -12,8 +12,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from objfs.base.errors import ObjfsError
 from objfs.base.limits import S3_PIECE_BYTES
+from objfs.s3.errors import S3Error
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -26,20 +26,6 @@ def decode_text(raw: bytes) -> str:
 def encode_text(text: str) -> bytes:
     """The bytes that `decode_text` made `text` of."""
     return text.encode("utf-8", "surrogateescape")
-
-
-class Refusal(ObjfsError):
-    """A request that HTTP itself refuses: a bad head, a body that ends early, a bound. Whoever
-    raises it while a response can still be sent has it answered with S3's XML."""
-
-    def __init__(
-        self, status: int, code: str, message: str, headers: Iterable[tuple[str, str]] = ()
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code  # S3's
-        self.message = message
-        self.headers = list(headers)
 
 
 class Headers:
@@ -113,11 +99,11 @@ def _query_text(raw: bytes) -> str:
     return decode_text(unquote_to_bytes(raw.replace(b"+", b" ")))
 
 
-class Body(abc.ABC):
+class Body(AsyncIterator[memoryview]):
     """The body of a request, read once, from its beginning to its end.
 
     The first read lets a client that waits for `100 Continue` go on: read only what is wanted. A
-    read raises Refusal when the body ends before its declared length, breaks its framing or a
+    read raises S3Error when the body ends before its declared length, breaks its framing or a
     bound, or comes too slowly.
     """
 
@@ -129,10 +115,14 @@ class Body(abc.ABC):
         """Some bytes to the start of `buffer`, as they come; 0 only at the end. Received into it
         directly. Not always a checkpoint."""
 
-    @abc.abstractmethod
     def __aiter__(self) -> AsyncIterator[memoryview]:
         """The body in pieces of S3_PIECE_BYTES, the last one shorter. A piece is valid until the
         next is asked for: its buffer is used again."""
+        return self
+
+    @abc.abstractmethod
+    async def __anext__(self) -> memoryview:
+        """The next piece."""
 
     async def read_into(self, buffer: Bytes) -> int:
         """Fill `buffer`; how much of it, which is less only at the end of the body."""
@@ -146,7 +136,7 @@ class Body(abc.ABC):
         return filled
 
     async def read_all(self, limit: int) -> bytes:
-        """The whole of a small body, a document. Refusal (EntityTooLarge) over `limit` bytes."""
+        """The whole of a small body, a document. EntityTooLarge over `limit` bytes."""
         if self.length is not None and self.length > limit:
             raise too_large(limit)
         read = bytearray()
@@ -157,10 +147,9 @@ class Body(abc.ABC):
         return bytes(read)
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int) -> S3Error:
     """The body has more than `limit` bytes."""
-    text = f"Your proposed upload exceeds the maximum allowed size of {limit} bytes"
-    return Refusal(400, "EntityTooLarge", text)
+    return S3Error("EntityTooLarge", MaxSizeAllowed=limit)
 
 
 class BytesBody(Body):
@@ -176,9 +165,10 @@ class BytesBody(Body):
         buffer[: len(piece)] = piece
         return len(piece)
 
-    async def __aiter__(self) -> AsyncIterator[memoryview]:
-        while piece := self._take(S3_PIECE_BYTES):
-            yield piece
+    async def __anext__(self) -> memoryview:
+        if piece := self._take(S3_PIECE_BYTES):
+            return piece
+        raise StopAsyncIteration
 
     def _take(self, limit: int) -> memoryview:
         piece = self._data[self.received : self.received + limit]
@@ -307,8 +297,8 @@ class Response:
 
 
 class Handler(Protocol):
-    """Who answers requests. What it raises but Refusal becomes InternalError and is logged; when
-    the client leaves, it is cancelled."""
+    """Who answers requests. What it raises is answered as `errors.as_s3` says; when the client
+    leaves, it is cancelled."""
 
     async def __call__(self, request: Request) -> Response:
         """The answer. It may leave the request's body unread."""

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objfs.base.limits import S3_PIECE_BYTES
+from objfs.s3.errors import S3Error
 from objfs.s3.http import (
     BytesBody,
     Headers,
     Query,
-    Refusal,
     Request,
     decode_text,
     encode_text,
@@ -89,6 +89,6 @@ async def test_a_body_can_be_read_in_any_way() -> None:
 
 
 async def test_a_document_over_its_bound_is_refused() -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(S3Error) as caught:
         await BytesBody(b"12345").read_all(4)
     assert (caught.value.status, caught.value.code) == (400, "EntityTooLarge")

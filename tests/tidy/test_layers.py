@@ -27,6 +27,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncio": ("objfs/meta/",),
     "xxhash": ("objfs/store/", "objfs/volume/"),
     "zstandard": ("objfs/store/",),
+    "h11": ("objfs/s3/heads.py",),
     "cryptography": ("objfs/auth/",),
     "jwt": ("objfs/auth/",),
     "click": ("objfs/cli/",),
