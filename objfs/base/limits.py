@@ -188,6 +188,7 @@ LISTED_KEYS_MAX = 1000  # of one page of a list
 LISTED_BUCKETS_MAX = 10_000
 PARTS_MAX = 10_000
 USER_METADATA_BYTES_MAX = 2 * KIB
+REDIRECT_BYTES_MAX = 2 * KIB  # of x-amz-website-redirect-location
 XML_DEPTH_MAX = 32  # levels of a request's XML: no document of S3 has more than ten
 XML_ELEMENTS_MAX = 100_000  # a completed upload of 10,000 parts, each with all its checksums
 XML_BYTES_MAX = 4 * MIB  # of the XML of a request: 10,000 parts need about half of it

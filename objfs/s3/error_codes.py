@@ -56,6 +56,8 @@ _BAD_REQUEST = {
     "part number.",
     "InvalidPolicyDocument": "The content of the form does not meet the conditions specified in "
     "the policy document.",
+    "InvalidRedirectLocation": "The website redirect location must have a prefix of 'http://' or "
+    "'https://' or '/'.",
     "InvalidRequest": "Invalid Request",
     "InvalidStorageClass": "The storage class you specified is not valid",
     "InvalidTag": "The TagValue you have provided is invalid",
@@ -163,6 +165,7 @@ _OTHERS = {
     "RequestURITooLong": ErrorCode(414, "The request target is too long."),
     "InvalidRange": ErrorCode(416, "The requested range is not satisfiable"),
     "ExpectationFailed": ErrorCode(417, "The only expectation is 100-continue."),
+    "InvalidPartNumber": ErrorCode(416, "The requested partnumber is not satisfiable"),
     "InternalError": ErrorCode(500, "We encountered an internal error. Please try again."),
     "NotImplemented": ErrorCode(
         501, "A header you provided implies functionality that is not implemented"

@@ -7,33 +7,16 @@ import datetime
 from typing import Any
 
 import pytest
-from botocore.serialize import create_serializer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from objfs.s3.documents import access, buckets, cors, encryption, locking, tagging
 from objfs.s3.documents.stored import load, store
-from objfs.s3.errors import S3Error
 from objfs.volume.object_types import LockRetention
-from tests.s3.model import service, understood
+from tests.s3.asking import code, request
+from tests.s3.model import understood
 
 NOW_NS = 1_795_600_000_000_000_000
-
-
-def request(operation: str, **parameters: Any) -> bytes:
-    """The body that botocore sends."""
-    serializer = create_serializer("rest-xml", include_validation=True)
-    made = serializer.serialize_to_request(
-        {"Bucket": "bucket", **parameters}, service().operation_model(operation)
-    )
-    body: bytes = made["body"]
-    return body
-
-
-def code(call: Any, *arguments: Any) -> str:
-    with pytest.raises(S3Error) as caught:
-        call(*arguments)
-    return caught.value.code
 
 
 # --- Tagging --------------------------------------------------------------------------------------

@@ -10,10 +10,8 @@ from objfs.s3 import xml_writer
 from objfs.s3.dates import iso_date
 from objfs.s3.documents.buckets import write_owner
 from objfs.s3.documents.multipart import write_prefixes
+from objfs.s3.headers.metadata import STANDARD, STORAGE_CLASS
 from objfs.volume.object_types import ObjectInfo
-
-STORAGE_CLASS_HEADER = "x-amz-storage-class"
-STANDARD = "STANDARD"
 
 
 class KeysAsked(NamedTuple):
@@ -53,7 +51,7 @@ def _optional_key(name: str, value: bytes | None, key: KeyWriter) -> str:
 
 def storage_class(info: ObjectInfo) -> str:
     """The class that an object shows."""
-    return info.headers.get(STORAGE_CLASS_HEADER, STANDARD)
+    return info.headers.get(STORAGE_CLASS, STANDARD)
 
 
 def _write_checksums(info: ObjectInfo) -> str:
