@@ -229,3 +229,12 @@ class MountError(StoreError):
 
 class ListenError(StoreError):
     """The service cannot listen: an address in use, a certificate that cannot be read."""
+
+
+def first_error(group: BaseExceptionGroup[ObjfsError]) -> ObjfsError:
+    """Of several tasks that failed, the first error that says so."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ObjfsError)
+    return error

@@ -32,6 +32,8 @@ class Bucket(RowWithBlobs, frozen=True):
     lock: bool = False
     quota_bytes: int = 0  # 0: none
     policy: dict[str, bytes] = {}  # S3 configuration documents by name
+    null_spans: list[int] = []  # begin, end, begin ...: entries made in these sequences are null
+    off_spans: list[int] = []  # and in these, deletes left no marker
 
 
 class Usage(Row, frozen=True):
@@ -73,6 +75,11 @@ class Inode(Row, frozen=True):
     since: int  # when this state began
     since_ns: int
     given: bool = False  # it was made with its content, by a restore or over S3: not by a program
+    unset: int = 0  # bits UNSET_*: what neither the mount nor a client has set
+
+
+UNSET_MODE, UNSET_OWNER, UNSET_MTIME = 1, 2, 4
+UNSET_ALL = UNSET_MODE | UNSET_OWNER | UNSET_MTIME
 
 
 def new_inode(
@@ -142,9 +149,10 @@ class Dentry(Row, frozen=True):
     ino: int
     since: int
     cookie: int  # the persistent readdir position, unique in the directory
-    entry: int = 0  # S3: the version shown, when it is not the newest
-    null: bool = False  # S3: a null version
+    entry: int = 0  # S3: its first entry is an older one that came back: the sequence of that one
+    null: bool = False  # not used: `Bucket.null_spans` tells
     shown: int = 0  # nothing is shown under this name before this sequence: it was erased
+    hidden: bool = False  # for S3 only: POSIX cannot name it, or a directory has the name
 
 
 class DentryPast(Row, frozen=True):
@@ -159,6 +167,7 @@ class DentryPast(Row, frozen=True):
     null: bool = False
     shown: int = 0
     replaced: bool = False  # it ended by a name in its place, of which nothing is left
+    hidden: bool = False
 
 
 class Version(RowWithBlobs, frozen=True):
@@ -214,13 +223,16 @@ class ExtentPast(Row, frozen=True):
 
 
 class Marker(Row, frozen=True):
-    """A stored delete marker: a delete that closed nothing."""
+    """A stored delete marker: a delete that closed nothing, or whose version was erased. It stands
+    for all ends of the path in [since, at], which show no marker of their own."""
 
     bucket: int
     key: bytes
     at: int
-    null: bool = False
+    null: bool = False  # not used: `Bucket.null_spans` tells
     owner: str | None = None
+    since: int = 0  # 0: for none
+    gone: bool = False  # it was erased, and those that it stands for with it
 
 
 class Erased(Row, frozen=True):

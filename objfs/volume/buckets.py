@@ -75,6 +75,8 @@ class Buckets:
                 owner,
                 versioning,
                 quota_bytes=quota_bytes,
+                null_spans=[change.sequence] if versioning != "on" else [],
+                off_spans=[change.sequence] if versioning == "off" else [],
             )
             root = new_inode(
                 bucket.root,
@@ -108,7 +110,7 @@ class Buckets:
         with self._core.change() as change:
             bucket = self.bucket(name)
             if versioning is not None:
-                bucket = replace(bucket, versioning=versioning)
+                bucket = _versioned(bucket, versioning, change.sequence)
             if quota_bytes is not None:
                 bucket = replace(bucket, quota_bytes=quota_bytes)
             change.put(bucket)
@@ -146,6 +148,21 @@ class Buckets:
             change.delete(INODE, bucket.root)
             change.delete(USAGE, bucket.id)
             change.delete(BUCKET, bucket.id)
+
+
+def _versioned(bucket: Bucket, state: str, sequence: int) -> Bucket:
+    """The bucket with another state of versioning. InvalidRequest after too many changes of it."""
+
+    def toggled(spans: list[int], before: bool, after: bool) -> list[int]:
+        if before and not spans:
+            spans = [0]  # it was so from the first
+        return [*spans, sequence] if before != after else spans
+
+    null_spans = toggled(bucket.null_spans, bucket.versioning != "on", state != "on")
+    off_spans = toggled(bucket.off_spans, bucket.versioning == "off", state == "off")
+    if len(null_spans) > limits.VERSIONING_CHANGES_MAX:
+        raise InvalidRequest("the versioning of a bucket cannot be changed that often")
+    return replace(bucket, versioning=state, null_spans=null_spans, off_spans=off_spans)
 
 
 def _check_versioning(value: str) -> None:

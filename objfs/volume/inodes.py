@@ -13,7 +13,16 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.base.errors import DirectoryNotEmpty, NotADirectory, NotFound
 from objfs.meta.database import Change
-from objfs.meta.rows import Inode, InodePast, Orphan, Usage, counted_bytes
+from objfs.meta.rows import (
+    UNSET_MODE,
+    UNSET_MTIME,
+    UNSET_OWNER,
+    Inode,
+    InodePast,
+    Orphan,
+    Usage,
+    counted_bytes,
+)
 from objfs.meta.tables import INODE, ORPHAN, USAGE, VERSION, XATTR
 from objfs.volume.core import Core
 
@@ -40,6 +49,8 @@ def put_state(
 ) -> Inode:
     """Make `new` the state of the inode whose current state is `old`. `of_version`: that is the
     state of a version, and `new` has another content. Returns the row put."""
+    if new.unset:
+        new = replace(new, unset=_still_unset(old, new))
     opened = core.open_inodes.get(old.ino)
     young = old.since_ns > change.time_ns - limits.AMEND_NS
     amend = (
@@ -54,6 +65,18 @@ def put_state(
         new = replace(new, since=change.sequence, since_ns=change.time_ns)
     change.put(new)
     return new
+
+
+def _still_unset(old: Inode, new: Inode) -> int:
+    """What nobody has set yet, of an inode that S3 made."""
+    unset = new.unset
+    if new.mode != old.mode:
+        unset &= ~UNSET_MODE
+    if (new.uid, new.gid) != (old.uid, old.gid):
+        unset &= ~UNSET_OWNER
+    if new.mtime_ns != old.mtime_ns:
+        unset &= ~UNSET_MTIME
+    return unset
 
 
 def touch_directory(core: Core, change: Change, directory: Inode, links: int = 0) -> None:

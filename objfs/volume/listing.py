@@ -22,7 +22,7 @@ def logged_page(database: Database, ino: int, after: int, limit: int) -> list[En
         if not page:
             return []
         after = page[-1].cookie
-        dentries = [dentry for dentry in page if dentry.key]
+        dentries = [dentry for dentry in page if dentry.key and not dentry.hidden]
     inodes = database.get_many(INODE, [(dentry.ino,) for dentry in dentries])
     entries = []
     for dentry, inode in zip(dentries, inodes, strict=True):

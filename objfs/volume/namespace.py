@@ -30,6 +30,7 @@ from objfs.meta.tables import DENTRY, INODE, XATTR
 from objfs.volume import acl
 from objfs.volume.core import Core
 from objfs.volume.handles import Handle
+from objfs.volume.hidden_names import keep_directory, unshadow
 from objfs.volume.inodes import (
     check_empty,
     count_usage,
@@ -82,7 +83,8 @@ class Namespace:
 
     def _entry(self, parent: int, name: bytes) -> Dentry | None:
         get = self._database.get
-        return get(DENTRY, parent, name + b"/") or get(DENTRY, parent, name)
+        found = get(DENTRY, parent, name + b"/") or get(DENTRY, parent, name)
+        return None if found is not None and found.hidden else found
 
     def parent_of(self, ino: int) -> int:
         """The directory that holds directory `ino`; the root of a bucket holds itself."""
@@ -270,6 +272,7 @@ class Namespace:
         core = self._core
         with core.change() as change:
             remove_entry(core, change, dentry)
+            keep_directory(change, parent)
             touch_directory(core, change, directory_row(core, parent))
 
     def rmdir(self, parent: int, name: bytes) -> None:
@@ -286,6 +289,7 @@ class Namespace:
             if not dentry.key.endswith(b"/"):
                 raise NotADirectory(f"{name!r} is not a directory")
             self._end_directory(change, dentry)
+            keep_directory(change, parent)
             touch_directory(self._core, change, directory, links=-1)
 
     def _end_directory(self, change: Change, dentry: Dentry) -> None:
@@ -294,6 +298,7 @@ class Namespace:
         own = change.scan(DENTRY, (dentry.ino,), limit=2)
         check_empty([entry.key for entry in own], dentry.ino)
         inode = core.row(dentry.ino)
+        unshadow(core, change, dentry.parent, dentry.key)
         if directory_leaves_no_history(core, change, dentry):
             core.directory_closed = change.sequence
             for entry in (*own, dentry):
@@ -302,7 +307,10 @@ class Namespace:
             wipe(core, change, inode.ino)
             return
         for entry in own:
-            close_entry(core, change, entry)
+            if entry.ino == inode.ino:
+                close_entry(core, change, entry)
+            else:  # an object `dir/` that S3 put
+                remove_entry(core, change, entry, "kept")
         close_entry(core, change, dentry)
         end_directory(change, inode)
 
@@ -404,6 +412,9 @@ class Namespace:
         close_entry(core, change, source, "renamed")
         key = new_name + b"/" if is_directory else new_name
         change.put(Dentry(new_parent, key, source.ino, change.sequence, change.new_id()))
+        keep_directory(change, source.parent)
+        if is_directory:
+            unshadow(core, change, source.parent, source.key)
         self._moved(change, source.ino)
         moved_links = int(is_directory and new_parent != source.parent)
         touch_directory(core, change, core.row(new_parent), moved_links + replaced_links)
@@ -434,11 +445,13 @@ class Namespace:
         touch_directory(core, change, core.row(one.parent), links)
 
 
-def remove_entry(core: Core, change: Change, dentry: Dentry) -> None:
+def remove_entry(
+    core: Core, change: Change, dentry: Dentry, end: Literal["kept", "removed"] = "removed"
+) -> None:
     """The name of a file goes, and the file with its last one. Of one that was used in passing and
     that nobody has open, nothing is left; of one that is open, when it is closed."""
     inode = core.row(dentry.ino)
-    kept = close_entry(core, change, dentry, "removed")
+    kept = close_entry(core, change, dentry, end)
     drop_link(core, change, inode)
     if not kept and change.get(INODE, dentry.ino) is None:
         wipe(core, change, dentry.ino)
@@ -474,6 +487,7 @@ def close_entry(
             dentry.entry,
             dentry.null,
             dentry.shown,
+            hidden=dentry.hidden,
         )
     )
     return True

@@ -71,8 +71,9 @@ class PutAttributes(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     uid: int | None = None  # of the principal, for a key that is new; None: as the directory
     gid: int | None = None
-    mode: int | None = None  # permission bits, if the client sent them and may set them
-    mtime_ns: int | None = None
+    chown: tuple[int, int] | None = None  # an owner that the client sent, and may give
+    mode: int | None = None  # permission bits; None: what the metadata say, or as it was
+    mtime_ns: int | None = None  # the same
 
 
 class Deleted(NamedTuple):

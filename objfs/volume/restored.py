@@ -18,6 +18,7 @@ from objfs.meta.rows import Dentry, Inode, Orphan, Version, Xattr, counted_bytes
 from objfs.meta.tables import DENTRY, INODE, INODE_PAST, ORPHAN, VERSION, XATTR
 from objfs.volume.content import drop_version
 from objfs.volume.core import Core
+from objfs.volume.hidden_names import keep_directory
 from objfs.volume.inodes import (
     count_usage,
     delete_rows,
@@ -157,6 +158,7 @@ def remove_file(core: Core, change: Change, dentry: Dentry) -> None:
     assert inode is not None
     close_entry(core, change, dentry)
     drop_link(core, change, inode)
+    keep_directory(change, dentry.parent)
 
 
 def begin_building(change: Change, was: State, directory: Inode) -> Inode:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from objfs.meta.rows import Inode
 from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE
 from objfs.volume.content import Source
-from objfs.volume.showing import FOREVER
+from objfs.volume.showing import FOREVER, OWN_ENTRY
 
 
 class Name(NamedTuple):
@@ -67,7 +67,7 @@ class Routes:
     def of(self, name: Name, lower: int = 0, upper: int = FOREVER) -> list[Route]:
         """The routes through a name that overlap [lower, upper), oldest first."""
         found: list[Route] = []
-        pending = [(name.parent, name.key, name.since, name.until)]
+        pending = [(name.parent, name.key or OWN_ENTRY, name.since, name.until)]
         while pending:
             directory, key, begin, until = pending.pop()
             if begin >= until or begin >= upper or until <= lower:

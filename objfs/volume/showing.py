@@ -20,6 +20,9 @@ from objfs.meta.rows import Dentry, DentryPast, Version
 from objfs.meta.tables import DENTRY, DENTRY_PAST, ERASED, VERSION
 from objfs.volume.content import Source
 
+# How a directory's own entry is named in a path: `dir/` leads to the directory, `dir/` and this to
+# the object `dir/`. Names of the mount have no NUL, keys of S3 no byte that UTF-8 has not.
+OWN_ENTRY = b"\0\xff"
 FOREVER = limits.FILE_BYTES_MAX  # the `until` of what holds now: above every sequence
 
 
@@ -31,6 +34,8 @@ class Stretch(NamedTuple):
     until: int
     shown: int = 0  # entries before this sequence were erased
     replaced: bool = False  # another file took the name at `until`; nothing is left of that one
+    entry: int = 0  # its first entry is that one of an earlier stretch, which came back
+    own: bool = False  # a directory's own entry, that leads to the directory itself
 
 
 class Shown(NamedTuple):
@@ -43,6 +48,8 @@ class Shown(NamedTuple):
 def split_key(key: bytes) -> list[bytes]:
     """The dentry keys along a path: every directory with its slash, the last as it is."""
     parts = key.split(b"/")
+    if parts[-1] == OWN_ENTRY:
+        return [part + b"/" for part in parts[:-1]] + [b""]
     return [part + b"/" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
 
@@ -89,7 +96,9 @@ def _below(source: Source, above: Stretch, key: bytes, lower: int, upper: int) -
         begin, end = max(above.begin, row.since), min(above.until, until)
         if begin < end and begin < upper and end > lower:
             replaced = isinstance(row, DentryPast) and row.replaced and end == until
-            found.append(Stretch(row.ino, begin, end, row.shown, replaced))
+            entry = row.entry if begin == row.since else 0
+            own = row.ino == above.ino
+            found.append(Stretch(row.ino, begin, end, row.shown, replaced, entry, own))
     return found
 
 

@@ -95,6 +95,7 @@ class View:
     def page(self, ino: int, after: bytes = b"", limit: int = limits.LISTING_PAGE_ENTRIES) -> Page:
         """About `limit` entries with keys above `after`, those of directories with their slash."""
         dentries, reached = self.names(ino, after, limit)
+        dentries = [each for each in dentries if not each.hidden]
         inodes = self.inodes([each.ino for each in dentries])
         # What shows no state any more (it was erased) is left out.
         return Page(

@@ -24,6 +24,7 @@ from objfs.volume.forgetting import Forgetting
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
+from objfs.volume.objects import Objects
 from objfs.volume.past_tree import PastTree
 from objfs.volume.reading import Reader
 from objfs.volume.restore import Restore
@@ -67,7 +68,7 @@ class Volume:
         self._names = names = Namespace(core, writeback)
         self._attributes = attributes = Attributes(core, writeback)
         self._history = history = History(core, reader)
-        self._buckets = buckets = Buckets(core, history)
+        buckets = Buckets(core, history)
         self._erasing = erasing = Erasing(core, history)
         self._background = background = Background(core, writeback, attributes, [erasing.run])
         # Names
@@ -107,7 +108,18 @@ class Volume:
         self.set_bucket = buckets.set_bucket
         self.check_deletable = buckets.check_deletable
         self.delete_bucket = buckets.delete_bucket
-        # The past
+        self.objects = Objects(core, history, reader, writeback, self.seen)
+        # Background
+        self.run = background.run
+        self.commit = background.commit
+        self.upkeep = background.upkeep
+        self.checkpoint = background.checkpoint
+        self._bind_past(core, history)
+
+    def _bind_past(self, core: Core, history: History) -> None:
+        """The verbs of the past."""
+        writeback, attributes = self._writeback, self._attributes
+        erasing = self._erasing
         self.at = history.at
         self.tree_at = history.tree
         self.moment = history.moment
@@ -122,11 +134,6 @@ class Volume:
         self.erase = erasing.erase
         self.forget = Forgetting(core, history, erasing).forget
         self.sweep = erasing.sweep
-        # Background
-        self.run = background.run
-        self.commit = background.commit
-        self.upkeep = background.upkeep
-        self.checkpoint = background.checkpoint
 
     # --- what the mount sets -------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import trio
 from msgspec.structs import replace
 
 from objfs.base import limits
-from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError
+from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError, first_error
 from objfs.base.types import Stored
 from objfs.meta.rows import Inode, Purge, Unsealed
 from objfs.volume.commits import Commits
@@ -277,7 +277,7 @@ class Writeback:
             errors, rest = group.split(ObjfsError)
             if errors is None or rest is not None:
                 raise
-            raise _first(errors) from None
+            raise first_error(errors) from None
         stored.sort()
         return stored
 
@@ -488,11 +488,3 @@ class Writeback:
         for opened in list(self._core.open_inodes.values()):
             if opened.changed and opened.opened_at <= before:
                 await self.seal(opened)
-
-
-def _first(group: BaseExceptionGroup[ObjfsError]) -> ObjfsError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ObjfsError)
-    return error

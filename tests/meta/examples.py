@@ -20,6 +20,7 @@ POOLS: dict[object, tuple[Any, ...]] = {
     str | None: (None, "", "owner"),
     dict[str, bytes]: ({}, {"k": b"v"}),
     dict[str, str]: ({}, {"a": "b"}),
+    list[int]: ([], [5, 6]),
     list[str]: ([], ["a", "b"]),
     dict[bytes, bytes]: ({}, {b"user.k": b"v", b"user.l": b""}),
     dict[str, bytes] | None: (None, {"md5": b"\x00" * 16}),

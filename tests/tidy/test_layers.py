@@ -43,7 +43,6 @@ ENTRANCES = {
     "objfs.cli.main": "the console script",
     "objfs.store.memory": "a device for crash tests, under the same contract as the real one",
     "objfs.store.faults": "the device wrapper that fails on command",
-    "objfs.volume.object_types": "values of the S3 door, which comes with the verbs that use them",
     "objfs.meta.memory": "the engine that the SQLite engine is compared with",
 }
 # Beginnings of the names of modules that landed before their user did. Empty once all are used.

@@ -1,0 +1,79 @@
+"""The sums of an object's bytes: MD5 for its ETag, and the checksums that a client asked for.
+
+They are taken in one pass, in a thread where there is much: `update` releases the interpreter's
+lock for buffers over 2 KiB, or is done by C in a moment.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from objfs.base.errors import ChecksumMismatch, InvalidRequest
+from objfs.volume.dirty import Buffer
+
+
+class _Hash(Protocol):
+    def update(self, data: Buffer, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+class Crc32:
+    """CRC-32 of ISO 3309, big-endian as S3 has it."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: Buffer) -> None:
+        """Add bytes."""
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        """Of all bytes so far."""
+        return self._value.to_bytes(4, "big")
+
+
+ALGORITHMS: dict[str, Callable[[], _Hash]] = {
+    "CRC32": Crc32,
+    "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
+    "SHA256": hashlib.sha256,
+}
+
+
+class Digests:
+    """Sums that grow with the bytes."""
+
+    def __init__(self, algorithms: Iterable[str] = ()) -> None:
+        """`algorithms` in capitals. InvalidRequest for one that is not known."""
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._others: dict[str, _Hash] = {}
+        for name in algorithms:
+            if name not in ALGORITHMS:
+                raise InvalidRequest(f"{name} is no checksum algorithm that is known here")
+            self._others[name] = ALGORITHMS[name]()
+
+    def update(self, buffers: Iterable[Buffer]) -> None:
+        """Add bytes."""
+        for buffer in buffers:
+            self._md5.update(buffer)
+            for other in self._others.values():
+                other.update(buffer)
+
+    @property
+    def md5(self) -> bytes:
+        """16 bytes."""
+        return self._md5.digest()
+
+    def checksums(self) -> dict[str, bytes]:
+        """By algorithm."""
+        return {name: each.digest() for name, each in self._others.items()}
+
+    def check(self, md5: bytes | None, checksums: Mapping[str, bytes]) -> None:
+        """Compare with what the client sent. ChecksumMismatch."""
+        if md5 is not None and md5 != self.md5:
+            raise ChecksumMismatch("the bytes that came have another MD5", "MD5")
+        for name, expected in checksums.items():
+            other = self._others.get(name)
+            if other is not None and other.digest() != expected:
+                raise ChecksumMismatch(f"the bytes that came have another {name}", name)
