@@ -45,6 +45,22 @@ class EntityTooSmall(InvalidRequest):
     """A part that is not the last has less than 5 MiB (EINVAL)."""
 
 
+class MalformedPolicy(InvalidRequest):
+    """A policy document that does not parse, or says what it may not (EINVAL)."""
+
+
+class AclRefused(InvalidRequest):
+    """An access control list cannot be as asked (EINVAL); `code` is S3's."""
+
+    def __init__(self, message: str, code: str = "InvalidArgument") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LimitExceeded(InvalidRequest):
+    """More of something than there may be (EINVAL); give something of it up."""
+
+
 class NotFound(ObjfsError):
     """No such name, inode, version, bucket or snapshot (ENOENT)."""
 
@@ -167,6 +183,10 @@ class ReadOnly(ObjfsError):
 
 class Busy(ObjfsError):
     """In use by somebody else; try later (EBUSY)."""
+
+
+class StillNeeded(Busy):
+    """Other things refer to it (EBUSY); take them away first."""
 
 
 class BadHandle(ObjfsError):

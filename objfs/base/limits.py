@@ -112,6 +112,33 @@ PREFETCH_WINDOW_BYTES = 1 * MIB
 PREFETCH_WINDOWS_MAX = 4  # that one handle asks for at a time
 PREFETCH_BYTES_MAX = 64 * MIB  # of all handles together
 
+# --- Identities and policies (the numbers of AWS) -------------------------------------------------
+BUCKET_POLICY_BYTES_MAX = 20 * KIB
+MANAGED_POLICY_CHARS_MAX = 6144  # of a document, white space not counted
+USER_POLICY_CHARS_MAX = 2048  # of all documents of one user together, white space not counted
+GROUP_POLICY_CHARS_MAX = 5120
+ROLE_POLICY_CHARS_MAX = 10_240
+TRUST_POLICY_CHARS_MAX = 2048
+SESSION_POLICY_CHARS_MAX = 2048
+POLICY_DOCUMENT_CHARS_MAX = 131_072  # as it comes, white space counted
+USERS_MAX = 5000
+GROUPS_MAX = 300
+ROLES_MAX = 1000
+POLICIES_MAX = 1500
+PROVIDERS_MAX = 100
+POLICY_VERSIONS_MAX = 5
+ACCESS_KEYS_PER_USER_MAX = 2
+GROUPS_PER_USER_MAX = 10
+ATTACHED_POLICIES_MAX = 10  # of one principal
+INLINE_POLICIES_MAX = 100  # of one principal: their number; their size has its own bound
+PRINCIPAL_TAGS_MAX = 50
+PROVIDER_CLIENTS_MAX = 100
+PROVIDER_KEYS_BYTES_MAX = 64 * KIB
+PARSED_POLICIES_CACHED_MAX = 2048
+IDENTITIES_CACHED_MAX = 4096  # access keys resolved to who has them and what they may
+KEY_USED_NS = 900_000_000_000  # how often the last use of a key is noted at most
+ACL_GRANTS_MAX = 100
+
 # --- Background work ------------------------------------------------------------------------------
 BACKGROUND_BYTES_PER_SECOND = 32 * MIB  # read and written, all jobs together
 BACKGROUND_BURST_SECONDS = 1.0  # of the budget that may be saved up

@@ -16,6 +16,7 @@ _BY_CLASS: dict[type[BaseException], str] = {
     base.InvalidRequest: "InvalidArgument",
     base.NameTooLong: "KeyTooLongError",
     base.KeyTooLong: "KeyTooLongError",
+    base.MalformedPolicy: "MalformedPolicy",
     base.ChecksumMismatch: "BadDigest",
     base.InvalidPart: "InvalidPart",
     base.InvalidPartOrder: "InvalidPartOrder",
@@ -85,8 +86,10 @@ def as_s3(error: BaseException) -> S3Error:
         return error
     if isinstance(error, base.IsDeleteMarker):
         return _delete_marker(error)
+    if isinstance(error, base.AclRefused):
+        return S3Error(error.code, str(error))
     code = code_of(type(error))
-    if code in {"InvalidArgument", "InvalidRequest"}:
+    if code in {"InvalidArgument", "InvalidRequest", "MalformedPolicy"}:
         return S3Error(code, str(error))  # ours, and says what to correct
     if isinstance(error, base.PreconditionFailed):
         return S3Error(code, Condition=error.condition)

@@ -62,6 +62,10 @@ def test_what_does_not_agree() -> None:
     assert "CRC32C" in as_s3(base.ChecksumMismatch("x", "CRC32C")).message
     assert as_s3(base.PreconditionFailed("If-Match")).fields == {"Condition": "If-Match"}
     assert as_s3(base.NotModified("If-None-Match")).status == 304
+    malformed = as_s3(base.MalformedPolicy("Invalid effect: Perhaps"))
+    assert (malformed.code, malformed.message) == ("MalformedPolicy", "Invalid effect: Perhaps")
+    refused = as_s3(base.AclRefused("no", "AccessControlListNotSupported"))
+    assert (refused.code, refused.message) == ("AccessControlListNotSupported", "no")
 
 
 @pytest.mark.parametrize("code", CODES)
