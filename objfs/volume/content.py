@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.meta.database import Change, Database
-from objfs.meta.rows import Extent, ExtentPast, Inode, Purge, Sweep, Version
-from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE, SWEEP, UNSEALED, VERSION
+from objfs.meta.rows import Extent, ExtentPast, Inode, Purge, Version
+from objfs.meta.tables import EXTENT, EXTENT_PAST, INODE, PURGE, UNSEALED, VERSION
 from objfs.volume.core import Core
 from objfs.volume.extents import cut, from_past, past
 from objfs.volume.inodes import delete_rows, put_state
+from objfs.volume.unseen import has_unseen_extents, put_sweep, sweep_without_version
 
 
 class Source(Protocol):
@@ -148,36 +149,6 @@ def end_orphan(core: Core, ino: int) -> None:
             change.put(Purge(row.content, 0, row.sealed))
         sweep_without_version(change, row)
     purge_content(core, row.content)
-
-
-def has_unseen_extents(source: Source, row: Inode) -> bool:
-    """Whether the content of an inode may have extents that its newest version does not see: it
-    was written since, or extents of its own were made (`sharing.py`) and nothing came of it."""
-    if row.content_at:
-        return False
-    if source.get(UNSEALED, row.ino) is not None:
-        return True
-    if not row.sealed:
-        return False
-    version: Version | None = source.get(VERSION, row.ino, row.sealed)
-    return version is None or version.content != row.content
-
-
-def sweep_without_version(change: Change, row: Inode) -> None:
-    """An inode without a name lets go of its content: if its versions were erased while it was
-    open, nobody else will look through the extents."""
-    if row.nlink == 0 and row.sealed and change.get(VERSION, row.ino, row.sealed) is None:
-        put_sweep(change, row.content, 0, change.sequence)
-
-
-def put_sweep(change: Change, content: int, low: int, high: int) -> None:
-    """Extents of `content` seen in [low, high] may not be needed any more."""
-    if not content:
-        return
-    begun = change.get(SWEEP, content)
-    if begun is not None:
-        low, high = min(low, begun.low), max(high, begun.high)
-    change.put(Sweep(content, low, high))
 
 
 def drop_version(change: Change, version: Version) -> None:

@@ -25,6 +25,7 @@ from objfs.meta.rows import (
 )
 from objfs.meta.tables import INODE, ORPHAN, USAGE, VERSION, XATTR
 from objfs.volume.core import Core
+from objfs.volume.unseen import put_sweep
 
 
 def xattrs_of(change: Change, inode: Inode) -> dict[bytes, bytes]:
@@ -139,7 +140,8 @@ def drop_link(core: Core, change: Change, inode: Inode) -> None:
     if inode.nlink > 1:
         put_state(core, change, inode, replace(inode, nlink=inode.nlink - 1, ctime_ns=now))
         return
-    size = sealed_size(change, inode)
+    version = change.get(VERSION, inode.ino, inode.sealed) if inode.sealed else None
+    size = counted_bytes(version.size) if version else 0
     count_usage(change, inode.bucket, live=-size, past=size, objects=-1)
     keep_past(change, inode)
     if inode.ino in core.open_inodes:
@@ -148,6 +150,8 @@ def drop_link(core: Core, change: Change, inode: Inode) -> None:
         )
         change.put(Orphan(inode.ino, change.sequence))
     else:
+        if version is not None and version.content != inode.content and not inode.content_at:
+            put_sweep(change, inode.content, 0, change.sequence)  # made its own, and wrote nothing
         delete_rows(change, inode)
 
 

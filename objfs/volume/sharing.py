@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from objfs.base import limits
 from objfs.meta.rows import Extent, Inode, Purge
 from objfs.meta.tables import EXTENT, EXTENT_PAST, PURGE
-from objfs.volume.content import copy_extents, sweep_without_version
+from objfs.volume.content import copy_extents
 from objfs.volume.core import Core
 from objfs.volume.extents import from_past
 from objfs.volume.handles import OpenInode
 from objfs.volume.inodes import put_state
+from objfs.volume.unseen import sweep_without_version
 
 
 async def unshare(core: Core, opened: OpenInode) -> None:

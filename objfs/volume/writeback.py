@@ -23,18 +23,14 @@ from objfs.base.errors import BadHandle, FileTooLarge, NoSpace, ObjfsError, firs
 from objfs.base.types import Stored
 from objfs.meta.rows import Inode, Purge, Unsealed
 from objfs.volume.commits import Commits
-from objfs.volume.content import (
-    end_orphan,
-    has_unseen_extents,
-    purge_content,
-    sweep_without_version,
-)
+from objfs.volume.content import end_orphan, purge_content
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer, DirtyBuffer
 from objfs.volume.handles import Handle, OpenInode
 from objfs.volume.inodes import put_state
 from objfs.volume.purging import purge_unreachable
 from objfs.volume.sharing import unshare
+from objfs.volume.unseen import has_unseen_extents, sweep_without_version
 
 logger = logging.getLogger(__name__)
 _SCHEDULE_BYTES = limits.LARGE_RECORD_BYTES
