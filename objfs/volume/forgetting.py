@@ -8,18 +8,19 @@ order; broken off, it leaves what it has not come to, and asking again goes on t
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import trio
 
 from objfs.base import limits
 from objfs.base.errors import InvalidRequest, NotFound, Pinned
 from objfs.meta.rows import Bucket
-from objfs.meta.tables import DENTRY, DENTRY_PAST
+from objfs.meta.tables import DENTRY, DENTRY_PAST, INODE
+from objfs.volume.attribute_past import last_moments, thin_states
 from objfs.volume.core import Core
 from objfs.volume.erasing import ErasedReport, Erasing, find_entry, is_current
 from objfs.volume.history import History, sequence_of
-from objfs.volume.purging import Settling
-from objfs.volume.routes import Routes
+from objfs.volume.routes import Routes, names_of
 from objfs.volume.showing import (
     FOREVER,
     Stretch,
@@ -124,14 +125,32 @@ class Forgetting:
         return [stretch.begin] if is_there(self._database, stretch, erased, stretch.begin) else []
 
     async def _drop_states(self, ino: int) -> None:
-        """Past attributes of what is there now, if it was never anywhere else."""
-
-        def batch() -> bool:
-            with self._core.change() as change:
-                return Settling(self._core, change, Routes(change), ino).drop_all_states()
-
-        while not self._core.freeing(batch):
+        """Past attributes of what is there now, if it was never anywhere else: but for those that
+        a version which stays had last."""
+        if not self._is_in_one_place(ino):
+            return
+        needed: list[int] = []
+        for last in last_moments(self._database, ino):
+            if last is None:
+                await trio.lowlevel.checkpoint()
+            else:
+                needed.append(last)
+        needed.sort()
+        upper: int | None = FOREVER
+        while upper is not None:
+            thin = partial(thin_states, self._core, ino, upper, needed, lambda *_: False)
+            upper = self._core.freeing(thin)
             await trio.lowlevel.checkpoint()
+
+    def _is_in_one_place(self, ino: int) -> bool:
+        """Whether an inode that is there has had one path only, or is a bucket's root."""
+        names = names_of(self._database, ino)
+        routes = Routes(self._database)
+        return (
+            self._database.get(INODE, ino) is not None
+            and all(name.until == FOREVER for name in names)
+            and sum(len(routes.of(name)) for name in names) <= 1
+        )
 
     async def _forget_directory(self, bucket: Bucket, key: bytes, dry: bool) -> ErasedReport:
         """A directory after all that is, or was, beneath it."""

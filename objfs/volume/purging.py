@@ -102,14 +102,6 @@ class Settling:
         """Whether no name leads to the inode, now or in the past, and nobody has it open."""
         return not self._faces and self._inode is None
 
-    def drop_all_states(self) -> bool:
-        """Remove the past states of an inode that has one path, and that a current one, or that
-        is a bucket's root; those of others show at other paths. False when the change is full."""
-        names = [name for name, faces in self._faces.items() for _ in faces]
-        if self._inode is None or len(names) > 1 or any(name.until != FOREVER for name in names):
-            return True
-        return self._drop_states(0, FOREVER)
-
     def _settled(self, done: bool, left: list[Name]) -> Settled:
         return Settled(done, self.versions, self.bytes, left)
 
