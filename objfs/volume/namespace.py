@@ -41,7 +41,11 @@ from objfs.volume.inodes import (
     touch_directory,
 )
 from objfs.volume.listing import Listing, logged_page
-from objfs.volume.passing_names import directory_leaves_no_history, leaves_no_history
+from objfs.volume.passing_names import (
+    directory_leaves_no_history,
+    end_before,
+    leaves_no_history,
+)
 from objfs.volume.purging import Settling
 from objfs.volume.routes import Routes
 from objfs.volume.writeback import Writeback
@@ -476,6 +480,7 @@ def close_entry(
     if dentry.since == change.sequence:
         return True
     if end != "kept" and leaves_no_history(core, change, dentry, removed=end == "removed"):
+        end_before(change, dentry)
         return False
     change.put(
         DentryPast(

@@ -41,6 +41,8 @@ import re
 import stat
 from typing import Any
 
+from msgspec.structs import replace
+
 from objfs.base.limits import IDS_PER_CHANGE_MAX, PASSING_NS
 from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, Inode
@@ -96,6 +98,17 @@ def leaves_no_history(core: Core, change: Change, dentry: Dentry, *, removed: bo
         and core.pins.newest < born
         and _came_in_passing(change, dentry, inode, born)
     )
+
+
+def end_before(change: Change, dentry: Dentry) -> None:
+    """Nothing is left of a name: one that led up to it, by replacements, ended in a deletion."""
+    if dentry.since == dentry.ino // IDS_PER_CHANGE_MAX:
+        return  # the file was made under it, so nothing led up to it
+    rows = change.scan(
+        DENTRY_PAST, (dentry.parent, dentry.key), upper=dentry.since + 1, reverse=True, limit=1
+    )
+    if rows and rows[0].replaced:
+        change.put(replace(rows[0], replaced=False))
 
 
 def directory_leaves_no_history(core: Core, change: Change, dentry: Dentry) -> bool:

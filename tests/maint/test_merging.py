@@ -17,7 +17,7 @@ from objfs.maint.scheduler import Budget, Gate, Result
 from objfs.meta.rows import Extent
 from objfs.meta.tables import EXTENT
 from objfs.store.memory import nothing_survives
-from objfs.volume.content import put_sweep
+from objfs.volume.unseen import put_sweep
 from tests.model.harness import BUCKET
 from tests.volume.store import Store
 

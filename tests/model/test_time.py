@@ -16,7 +16,7 @@ from tests.model.sequences import check, run
 SEQUENCES = 40
 SEEDS = (  # that failed once
     *(133, 375, 418, 2010, 2018, 2028, 3002, 3009, 3010, 3012, 3021, 4074),
-    *(10459, 10498, 10547, 10590, 11044, 11113, 11343),
+    *(10459, 10498, 10547, 10590, 11044, 11113, 11343, 11395),
 )
 OPERATIONS = 100
 FEW_OPERATIONS = 40
