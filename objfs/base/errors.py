@@ -5,6 +5,9 @@ the class hierarchy, so a subclass needs no row of its own. Errors are raised, n
 swallowed. A message says what happened, to what, and what to do.
 """
 
+import enum
+from collections.abc import Mapping
+
 
 class ObjfsError(Exception):
     """Everything objfs raises on purpose."""
@@ -39,6 +42,22 @@ class InvalidPart(InvalidRequest):
 
 class InvalidPartOrder(InvalidRequest):
     """The parts are not in ascending order (EINVAL)."""
+
+
+class BadFraming(InvalidRequest):
+    """The chunks of a body cannot be read (EINVAL)."""
+
+
+class IncompleteBody(BadFraming):
+    """A body ends before or goes on after what was declared (EINVAL)."""
+
+
+class BadChunkSize(BadFraming):
+    """A chunk that is not the last is too small, or any too large (EINVAL)."""
+
+
+class BadTrailer(BadFraming):
+    """The headers after a body are not those that were announced (EINVAL)."""
 
 
 class EntityTooSmall(InvalidRequest):
@@ -155,6 +174,21 @@ class Locked(NotPermitted):
 
 class AccessDenied(ObjfsError):
     """This caller may not do this (EACCES)."""
+
+
+class NotAuthenticated(AccessDenied):
+    """Who asks, or what was signed, is not proven (EACCES). `cause` (objfs/auth/causes.py) says
+    which rule was broken, `details` are elements for S3's error document."""
+
+    def __init__(
+        self,
+        message: str,
+        cause: enum.Enum | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.details = details or {}
 
 
 class EncryptedForS3Only(AccessDenied):

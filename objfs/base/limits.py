@@ -164,6 +164,29 @@ MERGING_LOOK_ROWS = 500  # looked at in one stretch on the loop
 MERGING_PAST_PAGES_MAX = 16  # of so many rows of the past, to find out what it needs
 MERGING_INTERVAL_SECONDS = 3600.0
 
+# --- Authentication -------------------------------------------------------------------------------
+SIGNATURE_SKEW_SECONDS = 900  # S3's: how far a client's clock may be from ours
+PRESIGNED_SECONDS_MAX = 604_800  # S3's: a week
+SIGNED_HEADERS_MAX = 256
+SIGNING_KEYS_CACHED_MAX = 4096  # derived: one of a secret, day, region and service
+CHUNK_LINE_BYTES_MAX = 256  # the size of a chunk with its signature
+CHUNK_BYTES_MIN = 8 * KIB  # S3's: of any chunk but the last
+CHUNK_BYTES_MAX = 5 * GIB  # some clients send a whole part as one chunk
+TRAILER_BYTES_MAX = 4 * KIB
+TRAILERS_MAX = 16
+POST_POLICY_BYTES_MAX = 20 * KIB  # S3's bound on the fields of a form
+POST_CONDITIONS_MAX = 256
+SESSION_SECONDS_MIN = 900  # STS's bounds on temporary credentials
+SESSION_SECONDS_MAX = 43_200
+SESSION_SECONDS = 3600
+SESSION_NAME_CHARS_MAX = 64
+SESSION_POLICY_BYTES_MAX = 2048
+SESSION_TOKEN_BYTES_MAX = 8 * KIB
+WEB_IDENTITY_BYTES_MAX = 20_000  # STS's bound on a token
+WEB_IDENTITY_SKEW_SECONDS = 60
+WEB_IDENTITY_KEYS_BYTES_MAX = 256 * KIB
+WEB_IDENTITY_KEYS_MAX = 64
+
 # --- The front doors ------------------------------------------------------------------------------
 KERNEL_CACHE_SECONDS = 86_400.0
 BUCKET_LIST_CACHE_SECONDS = 1.0  # how long the kernel keeps the list of buckets: it may change

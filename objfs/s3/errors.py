@@ -6,6 +6,7 @@ that is no ObjfsError) becomes InternalError, and `is_internal` tells the caller
 
 from collections.abc import Iterable
 
+from objfs.auth.causes import Cause
 from objfs.base import errors as base
 from objfs.s3 import xml_writer
 from objfs.s3.dates import http_date
@@ -18,6 +19,9 @@ _BY_CLASS: dict[type[BaseException], str] = {
     base.KeyTooLong: "KeyTooLongError",
     base.MalformedPolicy: "MalformedPolicy",
     base.ChecksumMismatch: "BadDigest",
+    base.BadFraming: "IncompleteBody",
+    base.BadChunkSize: "InvalidChunkSizeError",
+    base.BadTrailer: "MalformedTrailerError",
     base.InvalidPart: "InvalidPart",
     base.InvalidPartOrder: "InvalidPartOrder",
     base.EntityTooSmall: "EntityTooSmall",
@@ -47,6 +51,32 @@ _BY_CLASS: dict[type[BaseException], str] = {
     base.NoSpace: "InsufficientStorage",
     base.DataLost: "InternalError",
     base.StoreError: "ServiceUnavailable",
+}
+
+# Why a request is not believed -> S3's codes. Those of STS are not S3's: its door has its own.
+_BY_CAUSE: dict[object, str] = {
+    Cause.BAD_HEADER: "InvalidArgument",
+    Cause.MALFORMED_HEADER: "AuthorizationHeaderMalformed",
+    Cause.MALFORMED_QUERY: "AuthorizationQueryParametersError",
+    Cause.MALFORMED_FORM: "InvalidArgument",
+    Cause.OLD_SIGNATURE: "InvalidRequest",
+    Cause.SEVERAL_MECHANISMS: "InvalidArgument",
+    Cause.NO_DATE: "AccessDenied",
+    Cause.SKEWED: "RequestTimeTooSkewed",
+    Cause.EXPIRED: "AccessDenied",
+    Cause.NOT_YET_VALID: "AccessDenied",
+    Cause.UNKNOWN_KEY: "InvalidAccessKeyId",
+    Cause.INVALID_TOKEN: "InvalidToken",
+    Cause.EXPIRED_TOKEN: "ExpiredToken",
+    Cause.UNSIGNED_HEADERS: "AccessDenied",
+    Cause.WRONG_SIGNATURE: "SignatureDoesNotMatch",
+    Cause.NO_PAYLOAD_HASH: "InvalidRequest",
+    Cause.BAD_PAYLOAD_HASH: "InvalidArgument",
+    Cause.PAYLOAD_MISMATCH: "XAmzContentSHA256Mismatch",
+    Cause.MALFORMED_POLICY: "InvalidPolicyDocument",
+    Cause.POLICY_REFUSES: "AccessDenied",
+    Cause.TOO_LARGE: "EntityTooLarge",
+    Cause.TOO_SMALL: "EntityTooSmall",
 }
 
 Headers = tuple[tuple[str, str], ...]
@@ -88,8 +118,12 @@ def as_s3(error: BaseException) -> S3Error:
         return _delete_marker(error)
     if isinstance(error, base.AclRefused):
         return S3Error(error.code, str(error))
+    if isinstance(error, base.NotAuthenticated):
+        answer = S3Error(_BY_CAUSE.get(error.cause, "AccessDenied"), str(error))
+        answer.fields.update(error.details)
+        return answer
     code = code_of(type(error))
-    if code in {"InvalidArgument", "InvalidRequest", "MalformedPolicy"}:
+    if code in {"InvalidArgument", "InvalidRequest", "MalformedPolicy", "IncompleteBody"}:
         return S3Error(code, str(error))  # ours, and says what to correct
     if isinstance(error, base.PreconditionFailed):
         return S3Error(code, Condition=error.condition)

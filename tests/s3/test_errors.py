@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from objfs.auth.causes import Cause, refused
 from objfs.base import errors as base
 from objfs.s3.error_codes import CODES
 from objfs.s3.errors import S3Error, as_s3, code_of, error_document, is_internal
@@ -72,3 +73,29 @@ def test_what_does_not_agree() -> None:
 def test_statuses_are_errors(code: str) -> None:
     assert 300 <= CODES[code].status < 600
     assert CODES[code].message
+
+
+def test_why_a_request_is_not_believed() -> None:
+    details = {"X-Amz-Expires": "10", "ServerTime": "now"}
+    expired = as_s3(refused(Cause.EXPIRED, "Request has expired", **details))
+    assert (expired.code, expired.status) == ("AccessDenied", 403)
+    assert expired.message == "Request has expired"
+    assert expired.fields == details
+    assert as_s3(base.NotAuthenticated("x")).code == "AccessDenied"
+    assert as_s3(base.BadTrailer("x")).code == "MalformedTrailerError"
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_a_code(cause: Cause) -> None:
+    """Those of web identities have theirs in STS."""
+    assert (as_s3(refused(cause, "x")).code == "AccessDenied") == (
+        cause.name.endswith("_IDENTITY")
+        or cause
+        in {
+            Cause.NO_DATE,
+            Cause.EXPIRED,
+            Cause.NOT_YET_VALID,
+            Cause.UNSIGNED_HEADERS,
+            Cause.POLICY_REFUSES,
+        }
+    )
