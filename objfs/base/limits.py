@@ -39,6 +39,7 @@ RESERVE_BYTES = 64 * MIB
 TRANSACTION_ROWS_MAX = 256
 COMMIT_INTERVAL_SECONDS = 0.05
 COMMIT_METAS_MAX = 500
+INDEX_READERS_KEPT_MAX = 4  # connections for pages that threads read
 INDEX_READ_AHEAD_BYTES_MAX = 512 * MIB  # of an index that is read ahead as a whole
 INDEX_READ_AHEAD_SECONDS = 30.0  # between two times that the system is asked to
 INDEX_WAL_BYTES_MAX = 64 * MIB
@@ -224,6 +225,8 @@ STORE_HELD_POLL_SECONDS = 0.05
 VISIBLE_SECONDS_MAX = 5.0  # how long a restore waits for the kernel to forget the old state
 LOG_FILE_BYTES_MAX = 8 * MIB
 LOG_FILES_KEPT = 4
+LIST_KEYS_MAX = 1000  # in one page of a listing (S3)
+LIST_INLINE_KEYS_MAX = 32  # in one that is read on the loop
 BUCKET_NAME_CHARS_MIN = 3
 BUCKET_NAME_CHARS_MAX = 63
 

@@ -129,7 +129,7 @@ class SqliteEngine:
 
     def __init__(self, directory: Path, store_id: bytes) -> None:
         self.path = directory / FILE_NAME
-        self._store_id = store_id
+        self.store_id = store_id
         self.failed: IndexFailed | None = None
         self.discarded: str | None = None
         self._wal_path = f"{self.path}{WAL_SUFFIX}"
@@ -138,12 +138,12 @@ class SqliteEngine:
         self._open()
 
     def _connect(self) -> None:
-        self._connection, reason = open_index(self.path, self._store_id)
+        self._connection, reason = open_index(self.path, self.store_id)
         self.discarded = reason or self.discarded
 
     def _open(self) -> None:
         self._connect()
-        self.applied: Applied | None = read_applied(self._connection, self._store_id)
+        self.applied: Applied | None = read_applied(self._connection, self.store_id)
         self._kept = self.applied  # what the file's state row says
         self._active = False  # whether the SQL transaction is open
         self._pending: list[dict[Key, AnyRow | None]] = [{} for _ in range(TABLE_IDS_END)]
@@ -474,12 +474,12 @@ class SqliteEngine:
     def begin_backup(self) -> Callable[[], Backup]:
         assert self.applied is not None, "an empty index needs no backup"
         self.commit()
-        return lambda: copy_index(self.path, self._store_id)
+        return lambda: copy_index(self.path, self.store_id)
 
     def load(self, parts: Iterable[bytes], sequence: int) -> None:
         self.close()
         try:
-            load_index(self.path, parts, self._store_id, sequence)
+            load_index(self.path, parts, self.store_id, sequence)
         finally:
             self._open()
 

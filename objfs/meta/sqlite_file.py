@@ -117,7 +117,11 @@ def open_reading(path: Path, store_id: bytes) -> sqlite3.Connection:
     uri = path.absolute().as_uri() + "?mode=ro"
     try:
         connection = sqlite3.connect(
-            uri, uri=True, isolation_level=None, cached_statements=_STATEMENTS_CACHED
+            uri,
+            uri=True,
+            isolation_level=None,
+            cached_statements=_STATEMENTS_CACHED,
+            check_same_thread=False,  # a pool hands it from thread to thread
         )
         try:
             connection.execute(f"PRAGMA cache_size = {-INDEX_CACHE_BYTES // 1024}")

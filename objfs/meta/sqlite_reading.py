@@ -23,13 +23,13 @@ class SqliteReader(SqliteEngine):
         super().__init__(directory, store_id)
 
     def _connect(self) -> None:
-        self._connection = open_reading(self.path, self._store_id)
+        self._connection = open_reading(self.path, self.store_id)
 
     def _begin(self) -> None:
         if self._active:
             return
         super()._begin()
-        self.applied: Applied | None = read_applied(self._connection, self._store_id)
+        self.applied: Applied | None = read_applied(self._connection, self.store_id)
         self.began()
 
     def commit(self) -> None:

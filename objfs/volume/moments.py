@@ -12,13 +12,17 @@ from objfs.base.errors import InvalidRequest
 from objfs.base.limits import MOMENT_GAP_NS
 from objfs.base.times import SECOND_NS, parse_time
 from objfs.meta.database import Database
+from objfs.meta.rows import Moment
 from objfs.meta.tables import MOMENT
+from objfs.volume.content import Source
 from objfs.volume.core import Core
 
 
-def time_of(database: Database, sequence: int) -> int:
+def time_of(database: Source, sequence: int) -> int:
     """About when a META was written: the time of the last moment at or before it."""
-    rows = database.scan(MOMENT, upper=sequence + 1, reverse=True, limit=1, index="sequence")
+    rows: list[Moment] = database.scan(
+        MOMENT, upper=sequence + 1, reverse=True, limit=1, index="sequence"
+    )
     return rows[0].time_ns if rows else 0
 
 

@@ -23,6 +23,7 @@ from objfs.volume.erasing import Erasing
 from objfs.volume.forgetting import Forgetting
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
+from objfs.volume.keys import Keys
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
 from objfs.volume.objects import Objects
 from objfs.volume.past_tree import PastTree
@@ -108,7 +109,9 @@ class Volume:
         self.set_bucket = buckets.set_bucket
         self.check_deletable = buckets.check_deletable
         self.delete_bucket = buckets.delete_bucket
+        # Objects
         self.objects = Objects(core, history, reader, writeback, self.seen)
+        self.keys = Keys(core)
         # Background
         self.run = background.run
         self.commit = background.commit
@@ -255,6 +258,7 @@ class Volume:
                     self._attributes.log_late()
                     await core.log.sync()
             finally:
+                self.keys.close()
                 try:
                     await core.log.close()
                 finally:
