@@ -28,6 +28,7 @@ RECORD_PAYLOAD_BYTES_MAX = 64 * MIB
 CHECKSUM_BLOCK_BYTES = 64 * KIB
 INLINE_DATA_BYTES_MAX = 256 * KIB  # DATA below this goes inline into the journal segment
 LARGE_RECORD_BYTES = 4 * MIB  # what one flush of incompressible data puts into a record
+UNCACHED_WRITE_BYTES_MIN = 512 * KIB  # a write of this much is not kept in the page cache
 COMPRESSED_RECORD_BYTES = 256 * KIB  # raw bytes in a compressed record: a read unpacks all of it
 MERGED_RECORD_BYTES_MAX = 128 * KIB  # neighbours that compaction puts into one record
 SEGMENT_RECORDS_MAX = 1 << 20  # of one segment: bounds its index in memory and its footer

@@ -7,15 +7,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from objfs.base.limits import UNCACHED_WRITE_BYTES_MIN
 from objfs.store.device import Space
 from objfs.store.format import Buffer
 
 _VECTORS_MAX: Final = 1024  # IOV_MAX of Linux
+_RWF_DONTCACHE: Final = 0x80  # <linux/fs.h> of Linux 6.14
 
 
 class PosixFile:
     """A file descriptor. It is closed when the last reference goes: a reader in a thread keeps
-    the file open by holding this object, whatever the cache of open files does meanwhile."""
+    the file open by holding this object, whatever the cache of open files does meanwhile.
+
+    Large writes ask the kernel to begin with the disk at once and to let go of the pages when it is
+    done: a sync finds little left to do, and the next write gets pages that are warm. Where kernel
+    or file system do not know that, they go through the page cache like all others."""
+
+    _knows_uncached = True  # until a file system says otherwise
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -60,12 +68,22 @@ class PosixFile:
 
     def write(self, offset: int, buffers: Sequence[Buffer], length: int) -> None:
         if len(buffers) <= _VECTORS_MAX:
-            written = os.pwritev(self._descriptor, buffers, offset)
+            written = self._write_vectors(offset, buffers, length)
             if written == length:
                 return
         else:
             written = 0
         self._write_rest(offset, buffers, length, written)
+
+    def _write_vectors(self, offset: int, buffers: Sequence[Buffer], length: int) -> int:
+        if length >= UNCACHED_WRITE_BYTES_MIN and self._knows_uncached:
+            try:
+                return os.pwritev(self._descriptor, buffers, offset, _RWF_DONTCACHE)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+                self._knows_uncached = False
+        return os.pwritev(self._descriptor, buffers, offset)
 
     def _write_rest(
         self, offset: int, buffers: Sequence[Buffer], length: int, written: int

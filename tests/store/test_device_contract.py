@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from objfs.base.limits import UNCACHED_WRITE_BYTES_MIN
 from objfs.store.device import Device
 from objfs.store.faults import FaultPlan, FaultyDevice
 from objfs.store.memory import MemoryDevice, everything_survives
@@ -59,6 +60,21 @@ def test_reading_into_buffers(device: Device) -> None:
     assert file.read_into_nowait(2, [one, two], 7)
     assert one + two == b"2345678"
     assert not file.read_into_nowait(8, [one, two], 7)
+
+
+def test_large_writes_are_like_small_ones(device: Device) -> None:
+    file = device.create("f")
+    piece = bytes(range(256)) * (UNCACHED_WRITE_BYTES_MIN // 256)
+    file.write(5, [piece, b"end"], len(piece) + 3)
+    file.write(len(piece), [b"over"], 4)
+    expected = bytes(5) + piece + b"end"
+    expected = expected[: len(piece)] + b"over" + expected[len(piece) + 4 :]
+    assert file.read(0, 2 * len(piece)) == expected
+    file.write(3, [piece], len(piece))
+    file.sync()
+    assert device.open("f", False).read(0, 2 * len(piece)) == bytes(3) + piece + b"r\xffend"
+    with pytest.raises(OSError, match="Bad file"):
+        device.open("f", False).write(0, [piece], len(piece))
 
 
 def test_many_buffers(device: Device) -> None:
