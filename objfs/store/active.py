@@ -6,11 +6,12 @@ writes into it any more. On the loop, but for `run_round`.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from objfs.base.errors import StorageError
 from objfs.base.ports import Clock, Randomness
-from objfs.store.bulk import BulkRecord, write_record
+from objfs.store.bulk import BulkRecord, prepare_data, write_records
 from objfs.store.catalog import Catalog, Segment, State
 from objfs.store.format import SEGMENT_HEADER_BYTES, SegmentKind
 from objfs.store.placement import Placement
@@ -19,11 +20,11 @@ from objfs.store.writer import SegmentWriter, storage_error
 
 
 class Reservation(NamedTuple):
-    """Where a record of a bulk segment goes."""
+    """Room for a record in a bulk segment."""
 
     writer: SegmentWriter
     offset: int
-    record: BulkRecord
+    length: int
 
 
 class Round(NamedTuple):
@@ -79,21 +80,21 @@ class ActiveSegments:
         if journal.end >= self._segment_bytes or journal.is_full:
             self._retire(journal)
 
-    def reserve(self, record: BulkRecord) -> Reservation:
-        """Room in a bulk segment: then `settle` or `abandon`. NoSpace, DeviceFailed."""
+    def reserve(self, length: int) -> Reservation:
+        """Room for a record: then it is fulfilled, or `abandon`. NoSpace, DeviceFailed."""
         writer = self._bulk
         if writer is None:
             writer = self._bulk = self._begin(SegmentKind.BULK)
-        offset = writer.reserve(record.header.length)
+        offset = writer.reserve(length)
         if writer.end >= self._segment_bytes or writer.is_full:
             self._retire(writer)
-        return Reservation(writer, offset, record)
+        return Reservation(writer, offset, length)
 
     def abandon(self, reserved: Sequence[Reservation]) -> None:
         """Give reservations back, last first, so that the segment's end follows."""
-        for writer, offset, record in reversed(reserved):
+        for writer, offset, length in reversed(reserved):
             try:
-                writer.failed(offset, record.header.length)
+                writer.failed(offset, length)
             except OSError as error:
                 self._fail(storage_error(error, "taking back space in a bulk segment"))
 
@@ -190,8 +191,23 @@ class ActiveSegments:
             self._bulk = None
 
 
-def write_reserved(reserved: Sequence[Reservation]) -> int:
-    """In a thread; how many were written. OSError; then any part may have been."""
-    for writer, offset, record in reserved:
-        write_record(writer.file, writer.seed, offset, record)
-    return len(reserved)
+def write_reserved(
+    reserved: Sequence[Reservation], records: Sequence[BulkRecord]
+) -> Sequence[BulkRecord]:
+    """In a thread: write the records into the room reserved for each, and return them. OSError;
+    then any part may have been written."""
+    assert [each.length for each in reserved] == [each.header.length for each in records]
+    done = 0
+    for writer, group in groupby(reserved, key=lambda each: each.writer):
+        first, *others = group
+        count = 1 + len(others)
+        write_records(writer.file, writer.seed, first.offset, records[done : done + count])
+        done += count
+    return records
+
+
+def write_as_is(
+    reserved: Sequence[Reservation], content: int, offset: int, views: Sequence[memoryview]
+) -> Sequence[BulkRecord]:
+    """In a thread: the same with DATA that is not compressed, prepared here."""
+    return write_reserved(reserved, prepare_data(content, offset, views, None))

@@ -3,7 +3,8 @@
 Data that does not shrink becomes records of up to 4 MiB whose payload is written from the caller's
 own buffers with one `pwritev`, without a copy. Data that does is cut into pieces of 256 KiB, each
 compressed alone, because a read unpacks the whole record; a piece that does not shrink is stored
-as it is. Everything here runs in threads and touches no shared state.
+as it is. Records that lie one after the other are written together. Everything here runs in
+threads and touches no shared state.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,21 @@ from typing import NamedTuple
 from objfs.base.limits import COMPRESSED_RECORD_BYTES, LARGE_RECORD_BYTES
 from objfs.store.compression import Compressor
 from objfs.store.device import DeviceFile
-from objfs.store.format import MASK_64, RECORD_HEADER_BYTES, Buffer, Codec, RecordKind
-from objfs.store.record import PayloadSums, RecordHeader, pack_header, sum_payload
+from objfs.store.format import (
+    MASK_64,
+    RECORD_HEADER_BYTES,
+    Buffer,
+    Codec,
+    RecordKind,
+    aligned,
+)
+from objfs.store.record import (
+    PayloadSums,
+    RecordHeader,
+    pack_header,
+    record_length,
+    sum_payload,
+)
 
 
 class BulkRecord(NamedTuple):
@@ -27,8 +41,9 @@ class BulkRecord(NamedTuple):
 def prepare_data(
     content: int, offset: int, views: Sequence[memoryview], compressor: Compressor | None
 ) -> list[BulkRecord]:
-    """The DATA records that hold these bytes of a content, in order."""
-    if compressor is None or not compressor.is_compressible(views):
+    """The DATA records that hold these bytes of a content, in order; compressed, as far as that
+    is worth it, with a compressor."""
+    if compressor is None:
         return _prepare_as_is(content, offset, views)
     records: list[BulkRecord] = []
     for piece in split(views, COMPRESSED_RECORD_BYTES):
@@ -41,6 +56,13 @@ def prepare_data(
             records.append(_record(RecordKind.DATA, content, offset, Codec.ZSTD, raw, [packed]))
         offset += raw
     return records
+
+
+def lengths_as_is(size: int) -> list[int]:
+    """The lengths of the records that `prepare_data` makes of so many bytes without a compressor:
+    known before anything was looked at."""
+    whole, rest = divmod(size, LARGE_RECORD_BYTES)
+    return [record_length(LARGE_RECORD_BYTES)] * whole + ([record_length(rest)] if rest else [])
 
 
 def prepare_copy(
@@ -78,14 +100,25 @@ def prepare_part(
     )
 
 
-def write_record(file: DeviceFile, seed: int, offset: int, record: BulkRecord) -> None:
-    """Write a record at its place. OSError."""
+def write_records(file: DeviceFile, seed: int, offset: int, records: Sequence[BulkRecord]) -> None:
+    """Write records one after the other, the first at `offset`. OSError."""
+    buffers: list[Buffer] = []
+    end = offset
+    for record in records:
+        start = aligned(end)
+        buffers.append(bytes(start - end))
+        buffers += (_packed_head(record, (seed + start) & MASK_64), record.sums, *record.buffers)
+        end = start + record.header.length
+    file.write(offset, buffers, end - offset)
+
+
+def _packed_head(record: BulkRecord, seed: int) -> bytearray:
     header = record.header
     head = bytearray(RECORD_HEADER_BYTES)
     pack_header(
         head,
         0,
-        (seed + offset) & MASK_64,
+        seed,
         header.kind,
         header.codec,
         header.raw,
@@ -95,7 +128,7 @@ def write_record(file: DeviceFile, seed: int, offset: int, record: BulkRecord) -
         header.hash,
         header.sums_checksum,
     )
-    file.write(offset, [head, record.sums, *record.buffers], header.length)
+    return head
 
 
 def split(views: Sequence[memoryview], size: int) -> list[list[memoryview]]:

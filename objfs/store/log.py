@@ -17,12 +17,15 @@ Always holds:
   after it proves nothing; the next opening rewrites everything above `synced_through`.
 - A segment id is never used again. Every opening that writes starts a new epoch, in new segments.
 
-Large appends take two thread hops: the first compresses and hashes (only then the stored size is
-known), then the loop reserves, the second writes. A sync does not wait for those in flight: the
-META that refers to them is not appended yet.
+Large appends take one thread hop if a sample says that they do not shrink: their records' lengths
+are known, so the loop reserves, and a thread hashes and writes. Else they take two: the first
+compresses and hashes (only then the stored size is known), then the loop reserves, the second
+writes. A sync does not wait for those in flight: the META that refers to them is not appended yet.
+
+Long because every way to append shares one state: what is written, what is durable, what failed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 import trio
@@ -37,8 +40,8 @@ from objfs.base.limits import (
 from objfs.base.ports import Clock, Randomness, Threads
 from objfs.base.settings import Settings
 from objfs.base.types import Location, Stored
-from objfs.store.active import ActiveSegments, Reservation, write_reserved
-from objfs.store.bulk import BulkRecord, prepare_data, prepare_part
+from objfs.store.active import ActiveSegments, Reservation, write_as_is, write_reserved
+from objfs.store.bulk import BulkRecord, lengths_as_is, prepare_data, prepare_part
 from objfs.store.checkpoints import Checkpoint
 from objfs.store.compression import COMPRESSED_INLINE_BYTES_MIN, Compressor, Decompressor
 from objfs.store.damage import RecoveryReport
@@ -268,37 +271,52 @@ class Log:
         views = [view for view in map(_byte_view, buffers) if len(view)]
         async with self._large_slots:
             self._check_writable()
-            prepared = await self._threads.run(
-                prepare_data, content, offset, views, self._compressor
-            )
-            locations = await self._write_bulk(prepared)
+            compressor = self._compressor
+            if compressor is None or not compressor.is_compressible(views):
+                lengths = lengths_as_is(sum(map(len, views)))
+                records, locations = await self._fill(lengths, write_as_is, content, offset, views)
+            else:
+                records = await self._threads.run(prepare_data, content, offset, views, compressor)
+                locations = await self._write_bulk(records)
         return [
             Stored(record.header.owner_b, record.header.raw, location, record.header.hash32)
-            for record, location in zip(prepared, locations, strict=True)
+            for record, location in zip(records, locations, strict=True)
         ]
 
     async def _write_bulk(self, records: Sequence[BulkRecord]) -> list[Location]:
         """Reserve, and write in a thread."""
+        lengths = [record.header.length for record in records]
+        _, locations = await self._fill(lengths, write_reserved, records)
+        return locations
+
+    async def _fill(
+        self,
+        lengths: Sequence[int],
+        write: Callable[..., Sequence[BulkRecord]],
+        *arguments: object,
+    ) -> tuple[Sequence[BulkRecord], list[Location]]:
+        """Reserve room for records of these lengths, which `write(reserved, *arguments)` fills in
+        a thread and returns."""
         self._check_writable()
         reserved: list[Reservation] = []
         done = False
         try:
-            for record in records:
-                reserved.append(self._active.reserve(record))
-            await self._threads.run(write_reserved, reserved)
+            for length in lengths:
+                reserved.append(self._active.reserve(length))
+            records = await self._threads.run(write, reserved, *arguments)
             done = True
         except OSError as error:
             raise storage_error(error, "writing large data") from error
         finally:
             if not done:
                 self._active.abandon(reserved)
-        for writer, offset, record in reserved:
+        for (writer, offset, length), record in zip(reserved, records, strict=True):
             writer.fulfilled(record.header, offset)
-            self._count(record.header.length)
-        return [
-            Location(writer.segment.id, offset, record.header.length)
-            for writer, offset, record in reserved
+            self._count(length)
+        locations = [
+            Location(writer.segment.id, offset, length) for writer, offset, length in reserved
         ]
+        return records, locations
 
     # --- Sync ------------------------------------------------------------------------------------
 

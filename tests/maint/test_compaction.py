@@ -193,7 +193,7 @@ async def test_a_flush_under_way_while_its_segment_is_sealed(store: Store) -> No
         for _ in range(200):
             await trio.lowlevel.checkpoint()
 
-    threads.at, threads.calls, threads.meanwhile = 4, 0, seal_and_compact
+    threads.at, threads.calls, threads.meanwhile = 2, 0, seal_and_compact
     async with trio.open_nursery() as nursery:
         await store.volume.write(handle, 0, data)
         await store.close_handle(handle)

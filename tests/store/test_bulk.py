@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objfs.base.limits import COMPRESSED_RECORD_BYTES, LARGE_RECORD_BYTES
-from objfs.store.bulk import BulkRecord, prepare_data, split
+from objfs.store.bulk import BulkRecord, lengths_as_is, prepare_data, split
 from objfs.store.compression import Compressor, Decompressor
 from objfs.store.format import Codec
 from objfs.store.record import verify_payload
@@ -39,7 +39,9 @@ def test_pieces_have_the_size_asked_for_and_join_to_the_whole(
 
 def test_noise_is_not_copied() -> None:
     buffer = NOISE * 3
-    records = prepare_data(1, 0, [memoryview(buffer)], Compressor(1))
+    assert not Compressor(1).is_compressible([memoryview(buffer)])
+    records = prepare_data(1, 0, [memoryview(buffer)], None)
+    assert [record.header.length for record in records] == lengths_as_is(len(buffer))
     assert [record.header.raw for record in records] == [
         LARGE_RECORD_BYTES,
         LARGE_RECORD_BYTES // 2,
@@ -51,6 +53,7 @@ def test_noise_is_not_copied() -> None:
 
 
 def test_text_is_compressed_in_pieces_that_stand_alone() -> None:
+    assert Compressor(1).is_compressible([memoryview(TEXT)])
     records = prepare_data(1, 0, [memoryview(TEXT)], Compressor(1))
     assert {record.header.codec for record in records} == {Codec.ZSTD}
     assert {record.header.raw for record in records[:-1]} == {COMPRESSED_RECORD_BYTES}

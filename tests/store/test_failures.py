@@ -203,7 +203,7 @@ class GatedThreads:
 
 async def test_a_large_append_that_fails_behind_another_leaves_a_gap_that_harms_nothing() -> None:
     memory, plan, rig = faulty(Settings(compression="none"))
-    threads = GatedThreads("write_reserved")
+    threads = GatedThreads("write_as_is")
     rig.threads = threads
     log = rig.open()
     plan.add("write", errno.EIO, at=2, written=500)  # 1 is the segment header
@@ -235,7 +235,7 @@ async def test_a_large_append_that_fails_behind_another_leaves_a_gap_that_harms_
 
 
 async def test_a_sync_does_not_wait_for_large_appends_in_flight() -> None:
-    threads = GatedThreads("write_reserved")
+    threads = GatedThreads("write_as_is")
     rig = Rig(threads=threads)
     log = rig.open()
     async with trio.open_nursery() as nursery:
@@ -295,7 +295,7 @@ async def test_a_cancelled_large_append_takes_nothing() -> None:
     rig = Rig(threads=threads)
     log = rig.open()
     await log.append_large(1, 0, [NOISE[:100]])
-    threads.gates.add("write_reserved")
+    threads.gates.add("write_as_is")
     with trio.move_on_after(0):
         await log.append_large(1, 0, [NOISE[:5000]])
     async with trio.open_nursery() as nursery:
