@@ -225,6 +225,34 @@ def _foreign(arn: str) -> str:
     return ":".join((*parts[:4], "", *parts[5:])) if len(parts) == 6 else arn
 
 
+def trusts(
+    request: Request, trust: PolicyDocument, identity: Identity | None, federated: str = ""
+) -> bool:
+    """Whether the trust policy of a role lets somebody take it. `request` has the action
+    (`sts:AssumeRole`, `sts:AssumeRoleWithWebIdentity`), the role's ARN, and the context;
+    `federated` is the ARN of the issuer whose token it was. A policy that names the account leaves
+    it to the account: then a policy of `identity` has to allow the action too."""
+    found = _Verdict.SILENT
+    for statement in trust.statements:
+        assert statement.principals is not None, "a trust policy names principals"
+        who = match_principals(statement.principals, identity)
+        if federated and not statement.principals.everyone:
+            named = ("Federated", federated) in statement.principals.named
+            who = Who.NAMED if named is not statement.principals.negated else Who.NOBODY
+        if who is Who.NOBODY or not applies(statement, request):
+            continue
+        if not statement.allows:
+            return False
+        if who is not Who.ACCOUNT or _allowed_by_own(request, identity):
+            found = _Verdict.ALLOWED
+    own = _verdict(request, identity.policies) if identity is not None else _Verdict.SILENT
+    return found is _Verdict.ALLOWED and own is not _Verdict.DENIED
+
+
+def _allowed_by_own(request: Request, identity: Identity | None) -> bool:
+    return identity is not None and _verdict(request, identity.policies) is _Verdict.ALLOWED
+
+
 # --- What and when --------------------------------------------------------------------------------
 
 

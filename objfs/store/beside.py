@@ -35,7 +35,7 @@ class LogBeside(Log):
     ) -> None:
         # What the owner's constructor makes is for appends, or asks every segment.
         self._placement = placement
-        self._store_id = store_id
+        self.store_id = store_id
         self._threads = threads
         self._read_only = True
         self._closed = False
@@ -65,7 +65,7 @@ class LogBeside(Log):
             header = decode_segment_header(head)
         except (OSError, NewerFormat):
             return None
-        if header is None or header.store != self._store_id or header.id != segment:
+        if header is None or header.store != self.store_id or header.id != segment:
             return None
         return header.seed
 

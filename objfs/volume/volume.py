@@ -23,6 +23,7 @@ from objfs.volume.erasing import Erasing
 from objfs.volume.forgetting import Forgetting
 from objfs.volume.handles import Handle
 from objfs.volume.history import History, VersionEntry
+from objfs.volume.identities import Identities
 from objfs.volume.keys import Keys
 from objfs.volume.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE, Namespace
 from objfs.volume.objects import Objects
@@ -112,6 +113,8 @@ class Volume:
         # Objects
         self.objects = Objects(core, history, reader, writeback, self.seen)
         self.keys = Keys(core)
+        # Who may ask
+        self.identities = Identities(core)
         # Background
         self.run = background.run
         self.commit = background.commit

@@ -1,7 +1,7 @@
 """Access control lists, object ownership, and the block of public access."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objfs.auth.acl import (
@@ -86,6 +86,7 @@ def test_a_canned_list_that_is_none() -> None:
 GRANTEES = st.sampled_from([ALICE, BOB, ALL_USERS, AUTHENTICATED_USERS, LOG_DELIVERY])
 
 
+@settings(max_examples=30)
 @given(st.lists(st.builds(Grant, GRANTEES, st.sampled_from(PERMISSIONS))))
 def test_the_stored_form(grants: list[Grant]) -> None:
     acl = Acl(ALICE, tuple(grants))

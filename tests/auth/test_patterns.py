@@ -30,7 +30,8 @@ def by_hand(pattern: str, value: str) -> bool:
     return row[-1]
 
 
-@settings(max_examples=300)
+@pytest.mark.slow
+@settings(max_examples=500)
 @given(st.text("ab/*?.", max_size=9), st.text("ab/.\n", max_size=9))
 def test_wildcards_match_as_defined(pattern: str, value: str) -> None:
     assert matches(pattern, value) is by_hand(pattern, value)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from objfs.auth.identity import account_of, request_context
 from objfs.auth.managed import ADMINISTRATOR, BUILT_IN, built_in
-from objfs.auth.policy import AclGrant, Request, decide, denial
+from objfs.auth.policy import AclGrant, Request, decide, denial, trusts
 from objfs.auth.policy_document import (
     PolicyDocument,
     parse_bucket_policy,
     parse_identity_policy,
+    parse_trust_policy,
 )
 from objfs.base.errors import MalformedPolicy
 from tests.auth import reference
@@ -25,6 +26,7 @@ from tests.auth.policies import (
     BOB,
     BUCKET,
     bucket_policy,
+    document,
     identity_policy,
     request,
     session,
@@ -389,6 +391,7 @@ def said(allowed: str) -> bool:
     return allowed == "Allow"
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(policies, max_size=2),
@@ -433,3 +436,39 @@ def test_random_policies_are_decided_as_the_reference_does(
 def test_a_text_is_parsed_once() -> None:
     policy = parse_identity_policy(BUILT_IN["AdministratorAccess"])
     assert parse_identity_policy(BUILT_IN["AdministratorAccess"]) is policy
+
+
+# --- Roles ----------------------------------------------------------------------------------------
+
+
+def taken(principal: Any, who: Any, federated: str = "", **fields: Any) -> bool:
+    trust = parse_trust_policy(
+        document(
+            {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"} | fields,
+        )
+    )
+    asked = request("sts:AssumeRole", ACCOUNT.arn("role", "auditor"), aws__x="y")
+    return trusts(asked, trust, who, federated)
+
+
+def test_who_may_take_a_role() -> None:
+    allowed = identity_policy(statement(Action="sts:AssumeRole"))
+    refused = identity_policy(statement("Deny", Action="sts:*"))
+    alice = user()
+    assert taken({"AWS": alice.arn}, alice)
+    assert not taken({"AWS": alice.arn}, user("bob", canonical=BOB))
+    assert not taken({"AWS": alice.arn}, user("alice", refused))
+    assert taken("*", alice)
+    # The account: then a policy of the user's own has to allow it too.
+    assert not taken({"AWS": ACCOUNT.root}, alice)
+    assert taken({"AWS": ACCOUNT.root}, user("alice", allowed))
+    assert not taken("*", alice, Condition={"StringEquals": {"aws:x": "z"}})
+    assert not taken("*", alice, Effect="Deny")
+
+
+def test_an_issuer_may_give_a_role() -> None:
+    issuer = ACCOUNT.arn("oidc-provider", "id.example.com")
+    assert taken({"Federated": issuer}, None, issuer)
+    assert not taken({"Federated": issuer}, None, issuer + "/other")
+    assert not taken({"Federated": issuer}, user())
+    assert not taken({"AWS": ACCOUNT.root}, None, issuer)

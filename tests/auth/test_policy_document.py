@@ -180,6 +180,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*GOOD, "Condition", "NotAction", "Sid"]), JSON))
 def test_nothing_else_than_malformed(fields: dict[str, Any]) -> None:
     for merged in (fields, GOOD | fields):
