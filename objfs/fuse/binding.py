@@ -84,9 +84,12 @@ class Binding(pyfuse3.Operations):
     def init(self) -> None:
         self._connected()
 
-    def _pack(self, inode: Inode, entry: EntryAttributes | None = None) -> EntryAttributes:
+    def _pack(
+        self, inode: Inode, entry: EntryAttributes | None = None, id: int = 0
+    ) -> EntryAttributes:
+        """Its own number is the inode's id, unless `id` is."""
         entry = entry or self._entry
-        ino = inode.ino
+        ino = id or inode.ino
         entry.st_ino = ROOT_ID if ino == self._root else ino
         entry.st_mode = inode.mode
         entry.st_nlink = inode.nlink
@@ -321,9 +324,11 @@ class Binding(pyfuse3.Operations):
             raise self._failed("readdir", error, fh) from error
 
     def _give_view(
-        self, token: ReaddirToken, name: bytes, cookie: int, inode: Inode, seconds: float
+        self, token: ReaddirToken, name: bytes, cookie: int, id: int, inode: Inode, seconds: float
     ) -> bool:
-        return pyfuse3.readdir_reply(token, name, self._pack_view(Shown(inode, seconds)), cookie)
+        view = self._view
+        view.attr_timeout = view.entry_timeout = seconds
+        return pyfuse3.readdir_reply(token, name, self._pack(inode, view, id), cookie)
 
     async def releasedir(self, fh: int) -> None:
         try:

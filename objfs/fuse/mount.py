@@ -94,11 +94,12 @@ class _Session:
         self._point = point
         self._clock = clock
         self._threads = threads
-        self._is_moment = isinstance(root, Node)
-        if isinstance(root, Node):
-            self._operations = Operations.of_moment(volume, root)
-        else:
+        if root is None or isinstance(root, int):
+            self._is_moment = False
             self._operations = Operations(volume, root)
+        else:
+            self._is_moment = True
+            self._operations = Operations.of_moment(volume, root)
         self._operations.views.expire = self._expire
         self._device: str | None = None  # major:minor, while mounted
         self._ended = trio.Event()  # the loop serves no more

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
@@ -47,7 +48,8 @@ INODE_ATTRIBUTE = b"user.objfs.inode"
 _OPEN_TO_EXECUTE = 0x20  # FMODE_EXEC of <linux/fs.h>: execve(2) opens the file
 _FIRST = 3  # cookies 1 and 2 are those of `.` and `..`
 
-Give = Callable[[bytes, int, Inode, float], bool]  # name, cookie, attributes, seconds: taken?
+# Name, cookie, id, attributes with another, seconds: taken?
+Give = Callable[[bytes, int, int, Inode, float], bool]
 
 
 class Shown(NamedTuple):
@@ -57,16 +59,13 @@ class Shown(NamedTuple):
     seconds: float
 
 
-class _Numbered:
+class _Numbered(msgspec.Struct, eq=False, gc=False):
     """A node that the kernel knows, or is about to."""
 
-    __slots__ = ("id", "lookups", "node", "parent")
-
-    def __init__(self, id: int, node: Node, parent: int) -> None:
-        self.id = id
-        self.node = node
-        self.parent = parent  # the id of the directory that it was found in first
-        self.lookups = 0
+    id: int
+    node: Node
+    parent: int  # the id of the directory that it was found in first
+    lookups: int = 0
 
 
 class _OpenDirectory:
@@ -128,7 +127,7 @@ class Views:
         self._seconds_max = seconds_max
         self.expire: Callable[[int, bytes], None] = lambda id, name: None
         self._by_id: dict[int, _Numbered] = {}
-        self._by_key: dict[object, _Numbered] = {}
+        self._by_node: dict[Node, _Numbered] = {}
         self._directories: dict[int, int] = {}  # inode number -> how many nodes show it
         self._tops: dict[int, tuple[int, bytes]] = {}  # id -> the entry that leads there
         self._open: dict[int, _OpenDirectory] = {}
@@ -148,11 +147,11 @@ class Views:
         return replace(node.inode(), ino=numbered.id)
 
     def _number(self, node: Node, parent: int) -> _Numbered:
-        numbered = self._by_key.get(node.key)
+        numbered = self._by_node.get(node)
         if numbered is None:
             self._next += 1
             numbered = _Numbered(self._next, node, parent)
-            self._by_key[node.key] = self._by_id[numbered.id] = numbered
+            self._by_node[node] = self._by_id[numbered.id] = numbered
         return numbered
 
     def _numbered(self, id: int) -> _Numbered:
@@ -170,8 +169,8 @@ class Views:
 
     def _drop(self, numbered: _Numbered) -> None:
         del self._by_id[numbered.id]
-        if self._by_key.get(numbered.node.key) is numbered:
-            del self._by_key[numbered.node.key]
+        if self._by_node.get(numbered.node) is numbered:
+            del self._by_node[numbered.node]
 
     def forget(self, id: int, lookups: int) -> None:
         """The kernel counts back."""
@@ -270,8 +269,8 @@ class Views:
         the tops on, without the entries and pages that the kernel keeps for what is open."""
         self.expire_all()
         self._tops = {id: place for id, place in self._tops.items() if not place[1]}
-        self._by_key = {
-            key: numbered for key, numbered in self._by_key.items() if numbered.id in self._tops
+        self._by_node = {
+            node: numbered for node, numbered in self._by_node.items() if numbered.id in self._tops
         }
 
     # --- directories -----------------------------------------------------------------------------
@@ -299,30 +298,31 @@ class Views:
         number = max(start + 1 - _FIRST, 0)
         most = 0.0 if self._is_guarded(directory.numbered.node) else self._seconds_max
         while entries := await directory.load(number):
-            for found in entries:
-                if not self._give(directory.numbered.id, found, number + _FIRST, most, give):
-                    return
-                number += 1
+            given = self._give(directory.numbered.id, entries, number + _FIRST, most, give)
+            if given < len(entries):
+                self.tree.core.run_soon(directory.look_ahead)
+                return
+            number += given
 
     def _give_dots(self, numbered: _Numbered, start: int, give: Give) -> bool:
         above = self._by_id.get(numbered.parent, numbered)
         for cookie, name, each in ((1, b".", numbered), (2, b"..", above)):
-            if start < cookie:
-                inode = replace(each.node.inode(), ino=each.id)
-                if not give(name, cookie, inode, 0):
-                    return False
+            if start < cookie and not give(name, cookie, each.id, each.node.inode(), 0):
+                return False
         return True
 
-    def _give(self, parent: int, found: Found, cookie: int, most: float, give: Give) -> bool:
-        """One entry; what the kernel does not take it does not know."""
-        numbered = self._number(found.node, parent)
-        inode = replace(found.inode, ino=numbered.id)
-        taken = give(found.name, cookie, inode, min(found.seconds, most))
-        if taken:
+    def _give(self, parent: int, entries: list[Found], cookie: int, most: float, give: Give) -> int:
+        """How many of the entries were taken; what the kernel does not take it does not know."""
+        for given, found in enumerate(entries):
+            numbered = self._number(found.node, parent)
+            inode, seconds = found.inode, found.seconds
+            seconds = min(seconds, most)
+            if not give(found.name, cookie + given, numbered.id, inode, seconds):
+                if numbered.lookups == 0:
+                    self._drop(numbered)
+                return given
             self._counted(numbered, inode)
-        elif numbered.lookups == 0:
-            self._drop(numbered)
-        return taken
+        return len(entries)
 
     # --- files and attributes --------------------------------------------------------------------
 

@@ -1,14 +1,19 @@
 """Nodes: what the tree of views is made of, and what they share.
 
-A node is made when a name is looked up or listed, and means the same for ever. Two nodes with equal
-`key` are the same. Everything is synchronous and bounded: a page of a listing may come back empty,
-and says where to go on. Nothing here decides who may see what.
+A node is made when a name is looked up or listed, and means the same for ever: equal nodes are the
+same. Everything is synchronous and bounded: a page of a listing may come back empty, and says where
+to go on. Nothing here decides who may see what.
+
+Most nodes are files of a past moment, made by the page and kept as long as the kernel knows them.
+So what is made for each of them is a `msgspec.Struct` that the garbage collector need not look at:
+nothing refers back to it.
 """
 
 import stat
 from collections.abc import Hashable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
+import msgspec
 from msgspec.structs import replace
 
 from objfs.base.errors import IsADirectory, NotADirectory, NotFound
@@ -27,11 +32,40 @@ Position: TypeAlias = tuple[int, bytes]  # where a listing goes on; what it mean
 START: Position = (0, b"")
 
 
-class Found(NamedTuple):
+class Node(Protocol):
+    """A file or directory of the past, or one that leads there."""
+
+    @property
+    def live(self) -> int:
+        """The inode number of the live file that it belongs to; 0: none."""
+
+    @property
+    def seconds(self) -> float:
+        """For how long its attributes may be believed."""
+
+    def __hash__(self) -> int: ...
+
+    def inode(self) -> Inode:
+        """Its attributes; the inode number means nothing. NotFound when it was erased."""
+
+    def xattrs(self) -> dict[bytes, bytes]:
+        """Its extended attributes."""
+
+    def lookup(self, name: bytes) -> "Found":
+        """The node behind a name. NotFound, NotADirectory."""
+
+    def page(self, after: Position) -> "Page":
+        """The next part of a listing. NotADirectory."""
+
+    def open(self) -> Handle:
+        """A handle to read from, which needs no closing. IsADirectory."""
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A node behind a name, and for how many seconds the name may be believed to lead to it."""
 
     name: bytes
-    node: "Node"
+    node: Node
     inode: Inode
     seconds: float
 
@@ -43,35 +77,39 @@ class Page(NamedTuple):
     reached: Position | None
 
 
-class Node:
-    """A file or directory of the past, or one that leads there."""
+class Way:
+    """A node that leads to the past and is not of it: a directory, if it does not say otherwise.
+    Two with equal `identity` are the same."""
 
-    __slots__ = ("key", "live", "seconds", "tree")
+    __slots__ = ("identity", "live", "seconds", "tree")
 
-    def __init__(self, tree: "Grounds", key: Hashable, live: int = 0, seconds: float = 0) -> None:
+    def __init__(
+        self, tree: "Grounds", identity: Hashable, live: int = 0, seconds: float = 0
+    ) -> None:
         self.tree = tree
-        self.key = key
-        self.live = live  # the inode number of the live file that it belongs to; 0: none
-        self.seconds = seconds  # for how long its attributes may be believed
+        self.identity = identity
+        self.live = live
+        self.seconds = seconds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Way) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
     def inode(self) -> Inode:
-        """Its attributes; the inode number means nothing. NotFound when it was erased."""
         return self.tree.virtual(DIRECTORY_MODE)
 
     def xattrs(self) -> dict[bytes, bytes]:
-        """Its extended attributes."""
         return {}
 
     def lookup(self, name: bytes) -> Found:
-        """The node behind a name. NotFound, NotADirectory."""
         raise NotADirectory(f"{name!r} is looked up in what is no directory")
 
     def page(self, after: Position) -> Page:
-        """The next part of a listing. NotADirectory."""
         raise NotADirectory("what is no directory cannot be listed")
 
     def open(self) -> Handle:
-        """A handle to read from, which needs no closing. IsADirectory."""
         raise IsADirectory("a directory cannot be read")
 
 
@@ -102,14 +140,13 @@ class Grounds:
         return row, None if value is None else value.value
 
 
-class Past(Node):
+class Past(msgspec.Struct, frozen=True, gc=False):
     """A file or directory as it was at a sequence."""
 
-    __slots__ = ("sequence",)
-
-    def __init__(self, tree: Grounds, ino: int, sequence: int) -> None:
-        super().__init__(tree, (ino, sequence), ino, KERNEL_CACHE_SECONDS)
-        self.sequence = sequence
+    tree: Grounds
+    live: int
+    sequence: int
+    seconds: float = KERNEL_CACHE_SECONDS
 
     @property
     def _view(self) -> View:

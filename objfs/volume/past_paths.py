@@ -14,7 +14,7 @@ from objfs.meta.rows import Inode
 from objfs.volume import past_names
 from objfs.volume.history import VersionEntry
 from objfs.volume.moments import time_text
-from objfs.volume.past_nodes import Found, Grounds, Node, Page, Past, Position, found, shown
+from objfs.volume.past_nodes import Found, Grounds, Node, Page, Past, Position, Way, found, shown
 from objfs.volume.showing import stretches_of
 
 _EXTENSION_BYTES_MAX = 32
@@ -23,7 +23,7 @@ _VERSION_NAME = re.compile(
 )
 
 
-class DeletedIn(Node):
+class DeletedIn(Way):
     """What was deleted below directories that had one name, the newest first."""
 
     __slots__ = ("_directories",)
@@ -55,7 +55,7 @@ class DeletedIn(Node):
         return Page(entries, None if reached is None else (0, reached))
 
 
-class Versions(Node):
+class Versions(Way):
     """A path: the versions of the files that it led to, and the names below the directories."""
 
     __slots__ = ("_bucket", "_key")

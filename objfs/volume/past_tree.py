@@ -27,7 +27,7 @@ from objfs.volume.core import Core
 from objfs.volume.handles import Handle, OpenInode
 from objfs.volume.history import History
 from objfs.volume.moments import resolve
-from objfs.volume.past_nodes import Found, Grounds, Node, Page, Past, Position, found, shown
+from objfs.volume.past_nodes import Found, Grounds, Node, Page, Past, Position, Way, found, shown
 from objfs.volume.past_paths import DeletedIn, Versions
 from objfs.volume.points import restore_points
 
@@ -98,8 +98,8 @@ class PastTree(Grounds):
         return msgspec.json.format(msgspec.json.encode(self._status())) + b"\n"
 
 
-class _Way(Node):
-    """A node that leads to the past and is not of it."""
+class _Way(Way):
+    """A node of this tree."""
 
     __slots__ = ()
     tree: PastTree

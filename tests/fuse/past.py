@@ -2,6 +2,8 @@
 
 import os
 
+from msgspec.structs import replace
+
 from objfs.base.limits import AMEND_NS
 from objfs.base.types import Caller
 from objfs.fuse.operations import ROOT_ID, Operations
@@ -51,8 +53,8 @@ class Past:
         fh = self.do.opendir_past(self.find(path, caller).ino, caller)
         found: list[tuple[bytes, Inode, float]] = []
 
-        def give(name: bytes, cookie: int, inode: Inode, seconds: float) -> bool:
-            found.append((name, inode, seconds))
+        def give(name: bytes, cookie: int, id: int, inode: Inode, seconds: float) -> bool:
+            found.append((name, replace(inode, ino=id), seconds))
             return True
 
         await self.do.views.readdir(fh, start, give)

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -17,6 +19,7 @@ from objfs.base.limits import CHANGING_VIEW_SECONDS, KERNEL_CACHE_SECONDS
 from objfs.base.types import AttributeChange
 from objfs.fuse.operations import ROOT_ID, Operations
 from objfs.fuse.views import VIEW_BIT
+from objfs.volume.view import Page, View
 from objfs.volume.volume import Inode, Volume
 from tests.fuse.conftest import Kernel
 from tests.fuse.past import OWNER, ROOT, Past
@@ -285,7 +288,7 @@ async def test_what_the_kernel_did_not_take_is_not_known(past: Past) -> None:
     fh = do.opendir_past(root, ROOT)
     taken: list[bytes] = []
 
-    def give(name: bytes, cookie: int, inode: Inode, seconds: float) -> bool:
+    def give(name: bytes, cookie: int, id: int, inode: Inode, seconds: float) -> bool:
         if len(taken) == 5:
             return False
         taken.append(name)
@@ -307,6 +310,44 @@ async def test_what_the_kernel_did_not_take_is_not_known(past: Past) -> None:
         do.opendir_past(past.find(b".objfs/at/now/f1").ino, ROOT)
 
 
+async def test_a_reader_who_goes_on_has_the_next_page_read_meanwhile(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, volume = past.store, past.store.volume
+    names = [b"%04d" % k for k in range(600)]
+    for name in names:
+        volume.mknod(store.root, name, stat.S_IFREG | 0o644, 0, OWNER)
+    fh = past.do.opendir_past(past.find(b".objfs/at/" + past.moment()).ino, ROOT)
+    later: list[Callable[[], Awaitable[None]]] = []
+    volume.core.spawn = lambda *work: later.append(partial(*work))
+    given: list[bytes] = []
+    while_nobody_waits: list[bool] = []  # of each page that was read
+    room, answering, page = 0, False, View.page
+
+    def read(view: View, ino: int, after: bytes) -> Page:
+        while_nobody_waits.append(not answering)
+        return page(view, ino, after)
+
+    monkeypatch.setattr(View, "page", read)
+
+    def give(name: bytes, cookie: int, id: int, inode: Inode, seconds: float) -> bool:
+        nonlocal room
+        room -= 1
+        if room >= 0:
+            given.append(name)
+        return room >= 0
+
+    while room <= 0:  # until an answer had room left
+        room, answering = 100, True
+        await past.do.views.readdir(fh, len(given) + 2, give)
+        answering = False
+        while later:
+            await later.pop()()
+    volume.core.spawn = None
+    assert given == names
+    assert while_nobody_waits == [False, True, True]
+
+
 async def test_large_directories_are_listed_in_pages(past: Past) -> None:
     store, volume = past.store, past.store.volume
     names = [b"%04d" % k for k in range(700)]
@@ -324,7 +365,7 @@ async def test_large_directories_are_listed_in_pages(past: Past) -> None:
     cookies = [2]
     room = 0
 
-    def give(name: bytes, cookie: int, inode: Inode, seconds: float) -> bool:
+    def give(name: bytes, cookie: int, id: int, inode: Inode, seconds: float) -> bool:
         nonlocal room
         if not room:
             return False
