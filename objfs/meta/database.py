@@ -183,6 +183,21 @@ class Database:
             table, prefix, bound, after=after, before=before, newest=newest, rows=rows
         )
 
+    def scan_holding(
+        self,
+        table: Table[R],
+        prefix: Key,
+        at: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int = limits.PAST_ROWS_MAX,
+    ) -> tuple[list[R], KeyValue | None]:
+        """A part of what held, and where it stopped; see `Engine.scan_holding`."""
+        if self._failed is not None:
+            raise self._refusal()
+        return self.engine.scan_holding(table, prefix, at, after=after, before=before, rows=rows)
+
     def change(self) -> "Change":
         """A new change, to be used in a `with` statement at once."""
         if self._failed is not None or self.engine.failed is not None:

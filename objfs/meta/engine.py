@@ -99,6 +99,19 @@ class Engine(Protocol):
         above `after` and below `before`. Looks at about `rows` rows, at whole groups in any case,
         and says at which value of that column it stopped: None at the end."""
 
+    def scan_holding(
+        self,
+        table: Table[R],
+        prefix: Key,
+        at: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int,
+    ) -> tuple[list[R], KeyValue | None]:
+        """Of the same rows those that hold `at`: their `since`, one of the table's columns, is at
+        or below it and their last key column above. Bounded and stopped as `scan_nearest` is."""
+
     def apply(self, changes: Sequence[Changed], sequence: int, checksum: bytes) -> None:
         """Put and delete rows: the content of META `sequence`. The live path and replay both come
         here; where a row points to is not followed."""

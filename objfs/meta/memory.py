@@ -114,14 +114,39 @@ class MemoryEngine:
         newest: bool = False,
         rows: int,
     ) -> tuple[list[R], KeyValue | None]:
+        keys, last = self._looked_at(table, prefix, after, before, rows)
+        groups = list(dict.fromkeys(key[:-1] for key in keys))
+        found = self.nearest(table, groups, bound, newest=newest)
+        return [row for row in found if row is not None], last
+
+    def scan_holding(
+        self,
+        table: Table[R],
+        prefix: Key,
+        at: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int,
+    ) -> tuple[list[R], KeyValue | None]:
+        keys, last = self._looked_at(table, prefix, after, before, rows)
+        stored: dict[Key, Any] = self._tables[table.id].rows
+        return [stored[k] for k in keys if stored[k].since <= at < k[-1]], last  # type: ignore[operator]
+
+    def _looked_at(
+        self,
+        table: Table[R],
+        prefix: Key,
+        after: KeyValue | None,
+        before: KeyValue | None,
+        rows: int,
+    ) -> tuple[list[Key], KeyValue | None]:
+        """The keys that one step of a scan of the past looks at, and where it stops."""
         width = len(table.key) - 2
         keys = self._tables[table.id].range(table.orders[None], prefix, after, before)
         keys = [key for key in keys if key[width] != after]
         last = keys[rows][width] if len(keys) > rows else None
-        groups = list(dict.fromkeys(key[:-1] for key in keys))
-        looked = [key for key in groups if last is None or key[width] <= last]  # type: ignore[operator]
-        found = self.nearest(table, looked, bound, newest=newest)
-        return [row for row in found if row is not None], last
+        return [key for key in keys if last is None or key[width] <= last], last  # type: ignore[operator]
 
     def apply(self, changes: Sequence[Changed], sequence: int, checksum: bytes) -> None:
         for table, key, row in changes:

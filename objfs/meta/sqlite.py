@@ -21,6 +21,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,7 +42,6 @@ from objfs.meta.sqlite_file import (
     copy_index,
     discard,
     index_failed,
-    index_name,
     load_index,
     open_index,
     read_applied,
@@ -49,9 +49,11 @@ from objfs.meta.sqlite_file import (
 from objfs.meta.sqlite_past import (
     NEAREST_GROUPS,
     nearest_sql,
+    scan_holding_sql,
     scan_nearest_sql,
     stop_sql,
 )
+from objfs.meta.sqlite_statements import KEYS_A_TIME, STATEMENTS, scan_sql
 from objfs.meta.tables import (
     INTEGER_MAX,
     INTEGER_MIN,
@@ -64,62 +66,8 @@ from objfs.meta.tables import (
     Table,
 )
 
-_KEYS_A_TIME = 32
 _encode = msgspec.msgpack.Encoder().encode
 _Form = tuple[int, str | None, int, bool, bool, bool, bool]  # what makes two scans the same SQL
-
-
-class _Statements:
-    """The SQL of one table, made once."""
-
-    def __init__(self, table: Table[Any]) -> None:
-        columns = ", ".join(f'"{c}"' for c in (*table.columns, "row"))
-        marks = ", ".join("?" * (len(table.columns) + 1))
-        where = " AND ".join(f'"{c}" = ?' for c in table.key)
-        self.get = f'SELECT "row" FROM "{table.name}" WHERE {where}'
-        among = f'SELECT "row" FROM "{table.name}" WHERE "{table.key[0]}" IN'
-        self.get_many = f"{among} ({', '.join('?' * _KEYS_A_TIME)})"  # of a key of one column
-        between = f'"{table.key[0]}" BETWEEN ? AND ? LIMIT ?'
-        self.get_range = f'SELECT "row" FROM "{table.name}" WHERE {between}'
-        self.put = f'INSERT OR REPLACE INTO "{table.name}" ({columns}) VALUES ({marks})'
-        self.delete = f'DELETE FROM "{table.name}" WHERE {where}'
-        self.count = f'SELECT count(*) FROM "{table.name}"'
-        self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(table.row).decode
-
-
-_STATEMENTS: dict[int, _Statements] = {table.id: _Statements(table) for table in TABLES}
-
-
-def scan_sql(
-    table: Table[Any],
-    width: int,
-    *,
-    lower: bool,
-    upper: bool,
-    limit: bool,
-    reverse: bool,
-    index: str | None,
-    columns: str = '"row"',
-) -> str:
-    """A range of a table in one of its orders; `width` leading columns are fixed. Parameters: the
-    fixed columns, lower, upper, limit, as far as there are any."""
-    order = table.orders[index]
-    terms = [f'"{column}" = ?' for column in order.columns[:width]]
-    if lower:
-        terms.append(f'"{order.columns[width]}" >= ?')
-    if upper:
-        terms.append(f'"{order.columns[width]}" < ?')
-    down = " DESC" if reverse else ""
-    by = ", ".join(f'"{column}"{down}' for column in order.columns)
-    return "".join(
-        (
-            f'SELECT {columns} FROM "{table.name}"',
-            f' INDEXED BY "{index_name(table, order)}"' if index is not None else "",
-            f" WHERE {' AND '.join(terms)}" if terms else "",
-            f" ORDER BY {by}",
-            " LIMIT ?" if limit else "",
-        )
-    )
 
 
 class SqliteEngine:
@@ -184,7 +132,7 @@ class SqliteEngine:
         return cast("list[R | None]", [found[key] for key in keys])
 
     def _fetch(self, table_id: int, key: Key) -> AnyRow | None:
-        statements = _STATEMENTS[table_id]
+        statements = STATEMENTS[table_id]
         try:
             if not self._active:
                 self._begin()
@@ -200,16 +148,16 @@ class SqliteEngine:
         table_id = table.id
         if table.key_types != (int,):
             return {key: self._fetch(table_id, key) for key in keys}
-        statements = _STATEMENTS[table_id]
+        statements = STATEMENTS[table_id]
         found: dict[Key, AnyRow | None] = dict.fromkeys(keys)
         wanted = [key[0] for key in keys if INTEGER_MIN <= cast("int", key[0]) <= INTEGER_MAX]
         try:
             self._begin()
-            if len(wanted) > _KEYS_A_TIME:
+            if len(wanted) > KEYS_A_TIME:
                 wanted = self._fetch_range(table, found, wanted)
-            wanted += wanted[-1:] * (-len(wanted) % _KEYS_A_TIME)
-            for start in range(0, len(wanted), _KEYS_A_TIME):
-                part = wanted[start : start + _KEYS_A_TIME]
+            wanted += wanted[-1:] * (-len(wanted) % KEYS_A_TIME)
+            for start in range(0, len(wanted), KEYS_A_TIME):
+                part = wanted[start : start + KEYS_A_TIME]
                 for (blob,) in self._connection.execute(statements.get_many, part).fetchall():
                     row = statements.decode(blob)
                     found[table.key_of(row)] = row
@@ -222,7 +170,7 @@ class SqliteEngine:
     ) -> list[KeyValue]:
         """Rows made together have keys close together: ask for the whole range, unless it turns
         out to hold as many others. Returns the keys that are still to be asked for."""
-        statements = _STATEMENTS[table.id]
+        statements = STATEMENTS[table.id]
         most = 2 * len(wanted)
         numbers = cast("list[int]", wanted)
         bounds = (min(numbers), max(numbers), most)
@@ -270,7 +218,7 @@ class SqliteEngine:
             reverse,
         )
         sql = self._scans.get(form) or self._scan_sql(table, form)
-        decode = _STATEMENTS[table_id].decode
+        decode = STATEMENTS[table_id].decode
         try:
             if not self._active:
                 self._begin()
@@ -287,20 +235,19 @@ class SqliteEngine:
         heads = self._heads[table.id]
         if heads and any(group[0] in heads for group in groups):
             self._flush(table)
-        decode = _STATEMENTS[table.id].decode
-        found: dict[Key, R] = {}
+        decode = STATEMENTS[table.id].decode
+        found: list[R | None] = []
         try:
             self._begin()
             for start in range(0, len(groups), NEAREST_GROUPS):
                 part = groups[start : start + NEAREST_GROUPS]
                 parameters = [value for group in part for value in group]
                 sql = nearest_sql(table, len(part), newest=newest)
-                for (blob,) in self._connection.execute(sql, (*parameters, bound)).fetchall():
-                    row = decode(blob)
-                    found[table.key_of(row)[:-1]] = row
+                blobs = self._connection.execute(sql, (*parameters, bound)).fetchall()
+                found += [None if blob is None else decode(blob) for (blob,) in blobs]
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise index_failed(self.path, error) from error
-        return [found.get(group) for group in groups]
+        return found
 
     def scan_nearest(
         self,
@@ -313,11 +260,40 @@ class SqliteEngine:
         newest: bool = False,
         rows: int,
     ) -> tuple[list[R], KeyValue | None]:
+        def sql(after: bool, before: bool, *, stops: bool) -> str:
+            return scan_nearest_sql(table, after, before, stops=stops, newest=newest)
+
+        return self._scan_past(table, prefix, (after, before), rows, sql, (bound,))
+
+    def scan_holding(
+        self,
+        table: Table[R],
+        prefix: Key,
+        at: int,
+        *,
+        after: KeyValue | None = None,
+        before: KeyValue | None = None,
+        rows: int,
+    ) -> tuple[list[R], KeyValue | None]:
+        sql = partial(scan_holding_sql, table)
+        return self._scan_past(table, prefix, (after, before), rows, sql, (at, at))
+
+    def _scan_past(
+        self,
+        table: Table[R],
+        prefix: Key,
+        between: tuple[KeyValue | None, KeyValue | None],
+        rows: int,
+        sql: Callable[..., str],
+        bounds: tuple[int, ...],
+    ) -> tuple[list[R], KeyValue | None]:
+        """One step of a scan that looks at `rows` rows: the first column of each row of the
+        statement, whose last parameters are `bounds`."""
         if self._pending[table.id] and self._may_touch(table, prefix, None):
             self._flush(table)
-        decode = _STATEMENTS[table.id].decode
-        limits = [value for value in (after, before) if value is not None]
-        form = (after is not None, before is not None)
+        decode = STATEMENTS[table.id].decode
+        limits = [value for value in between if value is not None]
+        form = tuple(value is not None for value in between)
         try:
             self._begin()
             execute = self._connection.execute
@@ -325,9 +301,9 @@ class SqliteEngine:
             last: KeyValue | None = stop[0] if stop else None
             if last is not None:
                 limits.append(last)
-            sql = scan_nearest_sql(table, *form, stops=last is not None, newest=newest)
-            found = execute(sql, (*prefix, *limits, bound)).fetchall()
-            return [decode(blob) for blob, _ in found], last
+            statement = sql(*form, stops=last is not None)
+            found = execute(statement, (*prefix, *limits, *bounds)).fetchall()
+            return [decode(row[0]) for row in found], last
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise index_failed(self.path, error) from error
 
@@ -349,7 +325,7 @@ class SqliteEngine:
         self._flush(table)
         try:
             self._begin()
-            number: int = self._connection.execute(_STATEMENTS[table.id].count).fetchone()[0]
+            number: int = self._connection.execute(STATEMENTS[table.id].count).fetchone()[0]
         except sqlite3.Error as error:
             raise index_failed(self.path, error) from error
         return number
@@ -421,7 +397,7 @@ class SqliteEngine:
             raise self.failed
         table_id = table.id
         pending, cached = self._pending[table_id], self._cached[table_id]
-        statements, columns_of = _STATEMENTS[table_id], table.columns_of
+        statements, columns_of = STATEMENTS[table_id], table.columns_of
         puts = [(*columns_of(row), _encode(row)) for row in pending.values() if row is not None]
         deletes = [key for key, row in pending.items() if row is None]
         try:

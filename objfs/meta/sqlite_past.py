@@ -9,23 +9,20 @@ from typing import Any
 
 from objfs.meta.tables import Table
 
-NEAREST_GROUPS = 32  # asked for in one statement at most
+NEAREST_GROUPS = 64  # asked for in one statement at most
 
 
 @cache
 def nearest_sql(table: Table[Any], groups: int, *, newest: bool) -> str:
-    """One row of each group. Parameters: the groups' columns, one group after the other; the bound
-    of the last column."""
+    """One row of each group, NULL for a group without one, in their order. Parameters: the groups'
+    columns, one group after the other; the bound of the last column."""
     name, fixed, last = f'"{table.name}"', table.key[:-1], f'"{table.key[-1]}"'
     values = ", ".join([f"({', '.join('?' * len(fixed))})"] * groups)
     same = " AND ".join(f'"{column}" = w.column{at + 1}' for at, column in enumerate(fixed))
-    best = f"max({last}) FROM {name} WHERE {same} AND {last} <= b.at"
-    if not newest:
-        best = f"min({last}) FROM {name} WHERE {same} AND {last} > b.at"
-    joined = " AND ".join(f't."{column}" = w.column{at + 1}' for at, column in enumerate(fixed))
+    best = f"{last} <= b.at ORDER BY {last} DESC" if newest else f"{last} > b.at ORDER BY {last}"
     return (
-        f'SELECT t."row" FROM (VALUES {values}) AS w, (SELECT ? AS at) AS b '
-        f"JOIN {name} AS t ON {joined} AND t.{last} = (SELECT {best})"
+        f'SELECT (SELECT "row" FROM {name} WHERE {same} AND {best} LIMIT 1) '
+        f"FROM (VALUES {values}) AS w, (SELECT ? AS at) AS b"
     )
 
 
@@ -63,3 +60,15 @@ def scan_nearest_sql(
         f'SELECT "row", {best} FROM "{table.name}" '
         f"WHERE {' AND '.join(terms)} GROUP BY {group} ORDER BY {group}"
     )
+
+
+@cache
+def scan_holding_sql(table: Table[Any], after: bool, before: bool, *, stops: bool) -> str:
+    """The rows that hold at a sequence: of a group one at most. Parameters: as for
+    `scan_nearest_sql`, then the sequence twice."""
+    group, last = f'"{table.key[-2]}"', f'"{table.key[-1]}"'
+    terms = _range(table, after, before)
+    terms += [f"{group} <= ?"] * stops
+    terms += [f"{last} > ?", '"since" <= ?']
+    where = " AND ".join(terms)
+    return f'SELECT "row" FROM "{table.name}" WHERE {where} ORDER BY {group}, {last}'

@@ -4,7 +4,8 @@ Always holds: a table id is in META records and checkpoints, so it is **never re
 changes**; ids 26 and 27 are kept for identities, 30 and 31 for uploads.
 A key is a tuple of column values, each an integer that fits 64 signed bits, bytes or a string.
 Rows are ordered by key: integers by value, bytes and strings by their bytes. A secondary index
-orders them by its own fields and then by the key, so every order is total.
+orders them by its own fields and then by the key, so every order is total. `also` are fields that
+an engine compares without decoding a row.
 """
 
 from array import array
@@ -51,9 +52,10 @@ class Table(Generic[R]):
     row: type[R]
     key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
+    also: tuple[str, ...] = ()  # fields that scans compare besides
     key_of: Callable[[R], Key] = field(init=False)
     orders: dict[str | None, Order[R]] = field(init=False)  # by index name; None: the key
-    columns: tuple[str, ...] = field(init=False)  # of the key, then what indexes need besides
+    columns: tuple[str, ...] = field(init=False)  # of the key, then what indexes and scans need
     columns_of: Callable[[R], tuple[KeyValue, ...]] = field(init=False)
     column_types: dict[str, type] = field(init=False)
     key_types: tuple[type, ...] = field(init=False)
@@ -69,7 +71,7 @@ class Table(Generic[R]):
             orders.append(Order(index.name, columns, _values_of(columns)))
         put(self, "orders", {order.name or None: order for order in orders})
         needed = [name for order in orders for name in order.columns]
-        put(self, "columns", tuple(dict.fromkeys(needed)))
+        put(self, "columns", tuple(dict.fromkeys([*needed, *self.also])))
         put(self, "columns_of", _values_of(self.columns))
         hints = get_type_hints(self.row)
         put(self, "column_types", {name: hints[name] for name in self.columns})
@@ -101,7 +103,12 @@ DENTRY = Table(
     (Index("ino", ("ino",)), Index("cookie", ("parent", "cookie"))),
 )
 DENTRY_PAST = Table(
-    7, "dentry_past", rows.DentryPast, ("parent", "key", "until"), (Index("ino", ("ino",)),)
+    7,
+    "dentry_past",
+    rows.DentryPast,
+    ("parent", "key", "until"),
+    (Index("ino", ("ino",)),),
+    also=("since",),
 )
 # "content" leads to the versions that see an extent: since <= content_at < until.
 VERSION = Table(

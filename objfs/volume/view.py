@@ -7,8 +7,8 @@ attributes were erased reads the next later state that is kept.
 
 A page of a listing is one synchronous function of bounded work: it looks at a bounded number of
 current and of past names, in key order, and says where it stopped. It may have found nothing there:
-a directory's past can be much larger than what held at s. Past names and states are skip-scanned
-(`Engine.scan_nearest`), so of the ten states of a file one is decoded.
+a directory's past can be much larger than what held at s. The engine leaves out names that did not
+hold (`scan_holding`) and skips states (`nearest`), so of the ten states of a file one is decoded.
 """
 
 import stat
@@ -110,7 +110,7 @@ class View:
         database, sequence = self._database, self.sequence
         current = database.scan(DENTRY, (ino,), lower=after + b"\0", limit=limit)
         reached = current[-1].key if len(current) == limit else None
-        past, stopped = database.scan_nearest(
+        past, stopped = database.scan_holding(
             DENTRY_PAST,
             (ino,),
             sequence,
@@ -120,14 +120,17 @@ class View:
         if stopped is not None:
             assert isinstance(stopped, bytes)
             reached = stopped if reached is None else min(reached, stopped)
-        rows: list[Dentry | DentryPast] = [*current, *past]
-        rows = [row for row in rows if max(row.since, row.shown) <= sequence and row.key]
+        holding = [
+            row
+            for row in current
+            if row.since <= sequence and (reached is None or row.key <= reached)
+        ]
+        rows: list[Dentry | DentryPast] = [*holding, *past]
+        rows = [row for row in rows if row.shown <= sequence and row.key]
         if self._core.erased:
             rows = [row for row in rows if self._shows(row)]
-        if past:
+        if past and holding:
             rows.sort(key=lambda row: row.key)
-        if reached is not None:
-            rows = [row for row in rows if row.key <= reached]
         return rows, reached
 
     def _shows(self, dentry: Dentry | DentryPast) -> bool:

@@ -54,6 +54,44 @@ def test_one_row_of_each_group(
     assert between == [row for row in first if b"a" < row.key < b"\xff"]
 
 
+intervals = st.dictionaries(
+    st.tuples(st.sampled_from((1, 2)), st.sampled_from(KEYS)),
+    st.sets(st.integers(1, 12)),
+)
+
+
+@given(ends=intervals, at=st.integers(0, 13), step=st.integers(0, 5), commit=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_what_held(
+    engine: AnyEngine,
+    ends: dict[tuple[int, bytes], set[int]],
+    at: int,
+    step: int,
+    commit: bool,
+) -> None:
+    """Of each name every second time between two ends is one in which it was there."""
+    engine.reset()
+    held: list[DentryPast] = []
+    for (parent, key), times in sorted(ends.items()):
+        for since, until in zip(sorted(times)[::2], sorted(times)[1::2], strict=False):
+            row = DentryPast(parent, key, until, 7, since)
+            put(engine, row)
+            held += [row] if parent == 1 and since <= at < until else []
+    if commit:
+        engine.commit()
+    found: list[DentryPast] = []
+    after: bytes | int | str | None = None
+    for _ in range(len(KEYS) + 1):
+        page, after = engine.scan_holding(DENTRY_PAST, (1,), at, after=after, rows=step)
+        found += page
+        if after is None:
+            break
+    assert after is None
+    assert found == held
+    between, _ = engine.scan_holding(DENTRY_PAST, (1,), at, after=b"a", before=b"\xff", rows=99)
+    assert between == [row for row in held if b"a" < row.key < b"\xff"]
+
+
 def test_many_groups_and_none(engine: AnyEngine) -> None:
     put(engine, *(past(1, b"%04d" % k, 5) for k in range(200)))
     groups = [(1, b"%04d" % k) for k in range(200)]
@@ -68,6 +106,7 @@ def test_what_was_put_after_a_scan_is_found(engine: AnyEngine) -> None:
     assert engine.scan_nearest(DENTRY_PAST, (1,), 0, rows=9) == ([past(1, b"a", 5)], None)
     put(engine, past(1, b"a", 3))
     assert engine.scan_nearest(DENTRY_PAST, (1,), 0, rows=9) == ([past(1, b"a", 3)], None)
+    assert engine.scan_holding(DENTRY_PAST, (1,), 2, rows=9) == ([past(1, b"a", 3)], None)
     assert engine.nearest(DENTRY_PAST, [(1, b"a")], 0) == [past(1, b"a", 3)]
     assert engine.applied is not None
     engine.apply([(DENTRY_PAST, (1, b"a", 3), None)], engine.applied.sequence + 1, CHECKSUM)

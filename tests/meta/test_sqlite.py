@@ -16,7 +16,9 @@ from objfs.meta.database import Database
 from objfs.meta.rows import Orphan
 from objfs.meta.sqlite import SqliteEngine
 from objfs.meta.sqlite_file import schema
-from objfs.meta.tables import DENTRY, EXTENT, INODE, ORPHAN, TABLES, Table
+from objfs.meta.sqlite_past import nearest_sql, scan_holding_sql, scan_nearest_sql, stop_sql
+from objfs.meta.sqlite_statements import scan_sql
+from objfs.meta.tables import DENTRY, DENTRY_PAST, EXTENT, INODE, ORPHAN, TABLES, Table
 from tests.meta.conftest import sqlite_engine
 from tests.meta.examples import dentry, extent, inode
 from tests.meta.fakes import STORE_ID, FakeClock, FakeLog
@@ -35,6 +37,13 @@ def seen_by_others(engine: SqliteEngine) -> int:
     with closing(sqlite3.connect(engine.path)) as connection:
         count: int = connection.execute("SELECT count(*) FROM inode").fetchone()[0]
     return count
+
+
+def plan(engine: SqliteEngine, sql: str) -> str:
+    """How SQLite goes about it."""
+    marks = (1,) * sql.count("?")
+    steps = engine._connection.execute(f"EXPLAIN QUERY PLAN {sql}", marks).fetchall()
+    return " ".join(step[3] for step in steps)
 
 
 def files_beside(engine: SqliteEngine) -> set[str]:
@@ -135,14 +144,26 @@ def test_the_schema_is_fixed_for_this_version(sqlite: SqliteEngine) -> None:
 def test_scans_need_no_sorting(sqlite: SqliteEngine, table: Table[Any]) -> None:
     for name, order in table.orders.items():
         for width in range(len(order.columns)):
-            sql = sqlite_module.scan_sql(
+            sql = scan_sql(
                 table, width, lower=True, upper=True, limit=True, reverse=True, index=name
             )
-            marks = (1,) * (width + 3)
-            plan = sqlite._connection.execute(f"EXPLAIN QUERY PLAN {sql}", marks).fetchall()
-            words = " ".join(step[3] for step in plan)
+            words = plan(sqlite, sql)
             assert words.startswith("SEARCH"), words
             assert "B-TREE" not in words, words
+
+
+@pytest.mark.parametrize("stops", [False, True])
+@pytest.mark.parametrize("newest", [False, True])
+def test_skip_scans_need_no_sorting(sqlite: SqliteEngine, newest: bool, stops: bool) -> None:
+    for sql in (
+        stop_sql(DENTRY_PAST, True, True),
+        scan_holding_sql(DENTRY_PAST, True, True, stops=stops),
+        scan_nearest_sql(DENTRY_PAST, True, True, stops=stops, newest=newest),
+        nearest_sql(DENTRY_PAST, 3, newest=newest),
+    ):
+        words = plan(sqlite, sql)
+        assert "SEARCH dentry_past USING PRIMARY KEY (parent=?" in words, words
+        assert "B-TREE" not in words, words
 
 
 def test_a_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> None:

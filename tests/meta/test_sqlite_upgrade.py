@@ -27,6 +27,7 @@ V1 = (
     "DROP INDEX version_content",
     "ALTER TABLE version DROP COLUMN content",
     "ALTER TABLE version DROP COLUMN content_at",
+    "ALTER TABLE dentry_past DROP COLUMN since",
 )
 
 
