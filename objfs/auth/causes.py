@@ -43,7 +43,6 @@ class Cause(enum.Enum):
     # A web identity (STS).
     INVALID_IDENTITY = enum.auto()  # InvalidIdentityToken
     EXPIRED_IDENTITY = enum.auto()  # ExpiredTokenException
-    REJECTED_IDENTITY = enum.auto()  # IDPRejectedClaim
 
 
 def refused(cause: Cause, message: str, **details: str) -> NotAuthenticated:

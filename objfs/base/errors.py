@@ -273,6 +273,10 @@ class StoreHeld(StoreError):
     """Another process owns the store; the message says which."""
 
 
+class StoreKeyMissing(StoreError):
+    """The key that a secret is encrypted with is missing or another; put the key file back."""
+
+
 class ForeignSegment(StoreError):
     """A segment file belongs to another store."""
 

@@ -30,3 +30,10 @@ class Threads(Protocol):
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Run `function(*arguments)` off the loop and return its result. Not cancellable: a
         cancelled caller waits for the function to end. Always a checkpoint."""
+
+
+class Fetch(Protocol):
+    """Where documents of other servers come from: the keys of an issuer of identities."""
+
+    async def get(self, url: str, limit: int) -> bytes:
+        """The body of a GET, at most `limit` bytes. StorageError when it does not come."""

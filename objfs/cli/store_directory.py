@@ -3,6 +3,7 @@
     objfs.toml     format, store id, settings      written once, by init or rebuild; edited by hand
     segments/      the log                         the only thing that must survive
     index/         the SQLite index                can be rebuilt
+    keys/          what secrets are encrypted with only once the store has any: see store_keys.py
     lock           held by the owning process
     reserve        room for deleting on a full disk
     control.sock   where the owner takes commands
@@ -33,6 +34,7 @@ INDEX = "index"
 LOCK = "lock"
 RESERVE = "reserve"
 LOG = "log"
+KEYS = "keys"
 
 COMPRESSION_LEVEL_MAX = 22  # zstd's
 
@@ -63,6 +65,10 @@ class StoreDirectory(msgspec.Struct, frozen=True):
     @property
     def log(self) -> Path:
         return self.path / LOG
+
+    @property
+    def keys(self) -> Path:
+        return self.path / KEYS
 
     def store_error(self, what: str) -> NotAStore:
         return NotAStore(f"{self.path}: {what}")
@@ -209,12 +215,24 @@ def create_store(
 
 def write_description(path: Path, store_id: bytes, clock: Clock, settings: Settings) -> None:
     """Durable when it returns, and never half a file."""
-    temporary = path / (DESCRIPTION + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(describe(store_id, clock.now_ns(), settings))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path / DESCRIPTION)
+    write_file(path / DESCRIPTION, describe(store_id, clock.now_ns(), settings))
+
+
+def write_file(file: Path, text: str, mode: int = 0o666) -> None:
+    """A new text in the place of an old one, if any: durable when it returns, never half."""
+    temporary = file.with_name(file.name + ".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    temporary.replace(file)
+    sync_directory(file.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """The names in it are durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
