@@ -2,6 +2,8 @@
 
 Each test starts a process that serves; what it promises: nothing dirty is lost, nothing stays
 mounted.
+
+Long because whatever only a real kernel does is here, with one way to mount.
 """
 
 import contextlib
@@ -13,9 +15,11 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -134,6 +138,41 @@ def test_data_in_all_the_ways_a_kernel_writes(serve: Serve) -> None:
         file.write(b"end")
     assert path.stat().st_size == 5 * MIB + 3
     assert path.stat().st_blocks * 512 < MIB
+
+
+def pipes(server: Server) -> int:
+    """The ends of pipes that its process has."""
+    links = Path(f"/proc/{server.process.pid}/fd").iterdir()
+    return sum(os.readlink(link).startswith("pipe:") for link in links)
+
+
+def test_large_requests_wait_in_pipes_while_small_ones_are_served(serve: Serve) -> None:
+    server = serve()
+    top, before = server.mountpoint, pipes(server)
+    data = os.urandom(40 * MIB + 12_345)
+    copy = (
+        "import os, sys\n"
+        "file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+        "for offset in range(0, 1 << 26, 300_001):\n"
+        "    os.write(file, sys.stdin.buffer.read(300_001))\n"
+        "os.fsync(file)\n"
+    )
+    command = [sys.executable, "-c", copy]
+    writers = [subprocess.Popen([*command, top / name], stdin=subprocess.PIPE) for name in "ab"]
+    feeders = [Thread(target=each.communicate, args=(data,)) for each in writers]
+    for feeder in feeders:
+        feeder.start()
+    count = 0
+    while any(feeder.is_alive() for feeder in feeders):
+        (top / f"small-{count}").write_bytes(b"%d" % count)
+        count += 1
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert pipes(server) > before
+    subprocess.run(["umount", top], check=True)
+    server.wait()
+    again = serve().mountpoint
+    assert (again / "a").read_bytes() == (again / "b").read_bytes() == data
+    assert all((again / f"small-{n}").read_bytes() == b"%d" % n for n in range(count))
 
 
 def test_a_file_removed_while_open_goes_on_working(serve: Serve) -> None:
