@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from objfs.base.limits import GIB, KIB, MIB
 from objfs.base.system import SystemClock, SystemRandomness
 from objfs.s3.http import Bytes, Request, Response, Stream
-from objfs.s3.listening import Address, bind, tls_context
+from objfs.s3.listening import Address, Certificate, bind
 from objfs.s3.server import Server
 
 STREAM_BYTES = GIB
@@ -98,7 +98,7 @@ async def _answer(request: Request) -> Response:
 
 
 def _serve(tls: Path | None, pipe: Pipe) -> None:
-    context = tls_context(tls, None) if tls is not None else None
+    context = Certificate(tls) if tls is not None else None
     sockets = bind(Address("127.0.0.1", 0))
     server = Server(
         _answer,

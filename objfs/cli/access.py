@@ -85,7 +85,7 @@ async def hand_over_writes(access: Access, *, all_of_it: bool = False) -> None:
     this process sees it. What the store did not take earlier, because it was full, the kernel
     reports once: a warning, and with `all_of_it` an OSError."""
     owner = (await access.call("status")).get("owner")
-    if owner is None:
+    if owner is None or owner["mountpoint"] is None:
         return
     point = os.fsencode(owner["mountpoint"])
     mount = mountinfo.mount_at(point, mountinfo.read_mounts())

@@ -24,6 +24,7 @@ from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
 from objfs.cli.restore_commands import restore
 from objfs.cli.retention_commands import retention
+from objfs.cli.serve_commands import serve
 from objfs.cli.snapshot_commands import snapshot
 from objfs.cli.store_commands import bench, init, inspect, rebuild, status, sync
 from objfs.cli.version_commands import cat, versions
@@ -60,6 +61,7 @@ for command in (
     init,
     mount,
     umount,
+    serve,
     status,
     sync,
     versions,

@@ -13,9 +13,11 @@ from objfs.cli.mount_options import parse_options
 from objfs.cli.mount_point import prepare_mount_point
 from objfs.cli.mountinfo import ALL_BUCKETS
 from objfs.cli.mounting import MountPlan, serve_mount
+from objfs.cli.s3_options import s3_options, s3_plan
 from objfs.cli.store_directory import read_store
 from objfs.cli.targets import TIME, parse_store_argument
 from objfs.cli.unmounting import unmount
+from objfs.s3.listening import Address
 
 
 @click.command()
@@ -28,6 +30,7 @@ from objfs.cli.unmounting import unmount
 @click.option("--at", "at_ns", type=TIME, metavar="TIME", help="The store as it was, read-only.")
 @click.option("--snapshot", metavar="NAME", help="The store as a snapshot has it, read-only.")
 @click.option("-o", "options", multiple=True, metavar="OPTIONS", help="As mount(8) takes them.")
+@s3_options(required=False)
 def mount(
     store: str,
     mountpoint: str,
@@ -38,14 +41,24 @@ def mount(
     at_ns: int | None,
     snapshot: str | None,
     options: tuple[str, ...],
+    address: Address | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    domains: tuple[str, ...],
+    region: str,
+    public_metrics: bool,
 ) -> None:
     """Mount STORE on the directory MOUNTPOINT.
 
     Returns when the mount is usable; a process in the background serves it. Plain STORE mounts its
     bucket `main`. With --at or --snapshot it shows a moment, also of a store that is mounted
-    elsewhere; TIME is as `2026-11-20T10:00`, `1h`, `yesterday`.
+    elsewhere; TIME is as `2026-11-20T10:00`, `1h`, `yesterday`. With --s3 the same process serves
+    the store's buckets over S3.
     """
     moment = _moment(at_ns, snapshot)
+    s3 = s3_plan(address, tls_cert, tls_key, domains, region, public_metrics)
+    if moment is not None and s3 is not None:
+        raise click.UsageError("--s3 serves what the store is now: it does not go with a moment")
     try:
         parsed = parse_options(options, read_only, allow_other)
     except InvalidRequest as error:
@@ -59,7 +72,7 @@ def mount(
         parsed = parsed._replace(read_only=True)
     directory = read_store(Path(os.fsdecode(source.store)))
     point = prepare_mount_point(mountpoint, directory.path, parsed.nonempty)
-    plan = MountPlan(directory, source, point, parsed, moment)
+    plan = MountPlan(directory, source, point, parsed, moment, s3)
     if foreground:
         log_to_stderr()
         name_process()

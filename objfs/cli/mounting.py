@@ -1,8 +1,5 @@
-"""The process behind a mount: the volume, its background tasks, the control socket and the mount
-itself, started in this order and ended in the reverse one.
-
-    lock -> volume -> background tasks -> control socket -> mount -> ready
-    unmounted -> no more commands -> volume closed -> who waits is told -> lock
+"""The process behind a mount: it owns the store (`objfs/cli/owning.py`), and its mount may have an
+S3 door beside it.
 
 A mount of a moment does the same, read-only; or does without lock and control socket when another
 process owns the store (`objfs/cli/moment_mount.py`).
@@ -15,11 +12,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import trio
 
-from objfs.base.errors import Busy, ObjfsError
 from objfs.base.limits import INTERPRETER_SWITCH_SECONDS, MOUNT_NICENESS
 from objfs.base.system import TrioThreads
 from objfs.cli.access import owner_or_ownership, run
@@ -35,11 +31,10 @@ from objfs.cli.moment_mount import (
 from objfs.cli.mount_options import AskedOptions
 from objfs.cli.mountinfo import ALL_BUCKETS, Source
 from objfs.cli.opening import construct, take_lock
+from objfs.cli.owning import own
+from objfs.cli.s3_options import BoundS3, S3Plan, bind_s3
 from objfs.cli.store_directory import StoreDirectory
 from objfs.fuse.mount import MountOptions, serve
-from objfs.maint import commands
-from objfs.maint.control import ControlServer
-from objfs.maint.jobs import scheduler_of
 from objfs.maint.view_commands import sequence_of_moment
 from objfs.store.lock import StoreLock
 from objfs.volume.past_nodes import Node
@@ -56,6 +51,7 @@ class MountPlan(NamedTuple):
     point: Path
     options: AskedOptions
     moment: Moment | None = None
+    s3: S3Plan | None = None
 
 
 def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
@@ -69,8 +65,7 @@ def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
         _serve_beside(plan, found, ready)
     else:
         with found:
-            volume = construct(plan.directory, read_only=plan.options.read_only)
-            run(lambda: _serve(plan, volume, ready))
+            _serve_owned(plan, ready)
     logger.info("unmounted %s", plan.point)
 
 
@@ -93,51 +88,30 @@ def _mount_options(plan: MountPlan) -> MountOptions:
     return MountOptions(plan.source.encode(), asked.read_only, asked.allow_other, asked.kernel)
 
 
-async def _serve(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:
-    owner = _Owner(plan, volume)
-    server = ControlServer(plan.directory.path, owner.run)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve)
-        failure: ObjfsError | None = None
-        try:
-            async with trio.open_nursery() as background:
-                await background.start(volume.run)
-                await background.start(scheduler_of(volume).run)
-                await _mount(plan, volume, ready)
-                owner.closing = True
-                background.cancel_scope.cancel()
-        finally:
-            owner.closing = True
-            try:
-                await volume.close()
-            except ObjfsError as error:
-                failure = error
-            await server.finish(failure)
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+def _serve_owned(plan: MountPlan, ready: Callable[[], None]) -> None:
+    """Serve as the owner of the store."""
+    bound = bind_s3(plan.s3) if plan.s3 is not None else None
+    try:
+        volume = construct(plan.directory, read_only=plan.options.read_only)
+        run(lambda: _serve(plan, volume, bound, ready))
+    finally:
+        if bound is not None:
+            bound.close()
 
 
-class _Owner:
-    """Runs other processes' commands on the volume, and says who it is."""
-
-    def __init__(self, plan: MountPlan, volume: Volume) -> None:
-        self._plan = plan
-        self._volume = volume
-        self.closing = False
-
-    async def run(self, command: str, arguments: dict[str, Any]) -> object:
-        if self.closing:
-            raise Busy(f"{self._plan.point} is being unmounted; try again in a moment")
-        result = await commands.run(self._volume, command, arguments)
-        if command == "status":
-            result["owner"] = {
-                "pid": os.getpid(),
-                "mountpoint": str(self._plan.point),
-                "source": os.fsdecode(self._plan.source.encode()),
-                "read_only": self._plan.options.read_only,
-            }
-        return result
+async def _serve(
+    plan: MountPlan, volume: Volume, bound: BoundS3 | None, ready: Callable[[], None]
+) -> None:
+    service = None if bound is None else bound.service(plan.directory, volume)
+    about: dict[str, object] = {
+        "mountpoint": str(plan.point),
+        "source": os.fsdecode(plan.source.encode()),
+        "read_only": plan.options.read_only,
+        "s3": None if service is None else service.url,
+    }
+    if service is not None:
+        logger.info("serving S3 at %s", service.url)
+    await own(plan.directory, volume, about, service, partial(_mount, plan, volume, ready))
 
 
 async def _mount(plan: MountPlan, volume: Volume, ready: Callable[[], None]) -> None:

@@ -97,10 +97,12 @@ def _miscounted(answer: dict[str, Any]) -> list[str]:
 def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
     log = answer["log"]
     owner = answer.get("owner")
-    served = f"at {owner['mountpoint']} by process {owner['pid']}" if owner else "no"
+    point = owner and owner["mountpoint"]
+    served = f"by process {owner['pid']}" if owner else "no"
     facts: list[tuple[str, object]] = [
         ("store", answer["store"]),
-        ("mounted", served),
+        ("mounted", f"at {point} {served}" if point else "no"),
+        ("S3", _s3_text(answer["doors"].get("s3"), served)),
         ("state", answer["state"] + (f": {answer['error']}" if answer["error"] else "")),
         ("segments", f"{log['segments']}, {size_text(log['segment_bytes'])}"),
         ("not written yet", size_text(answer["dirty_bytes"])),
@@ -119,6 +121,13 @@ def _status_facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         wrong = ", ".join(_miscounted(answer)) or ("all right" if exact else "changed meanwhile")
         facts.append(("recount", wrong))
     return facts
+
+
+def _s3_text(door: dict[str, Any] | None, served: str) -> str:
+    if door is None:
+        return "no"
+    count = sum(sum(each.values()) for each in door["requests"].values())
+    return f"at {door['url']} {served}; {count} requests, {door['connections']} connections"
 
 
 def _scrub_text(scrub: dict[str, Any]) -> str:

@@ -170,7 +170,7 @@ def serving_owner(mount: Mount) -> ControlClient | None:
     if client is None:
         return None
     owner = client.call("status").get("owner")
-    if owner is not None and os.fsencode(owner["mountpoint"]) == mount.point:
+    if owner is not None and os.fsencode(owner["mountpoint"] or "") == mount.point:
         return client
     client.close()
     return None

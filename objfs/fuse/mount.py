@@ -118,7 +118,12 @@ class _Session:
         """Mount. MountError with what libfuse said."""
         threads = self._volume.core.threads
         waiter = install(self._clock, lambda: getattr(threads, "in_flight", 0) > 0)
-        self._volume.core.request_at = lambda: waiter.lowlevel.request_at
+        self._volume.core.asked.append(lambda: waiter.lowlevel.request_at)
+        self._volume.doors["fuse"] = lambda: {
+            "requests": waiter.lowlevel.requests,
+            "bytes_read": self._operations.bytes_read,
+            "bytes_written": self._operations.bytes_written,
+        }
         kind = MomentBinding if self._is_moment else Binding
         binding = kind(self._operations, self._connected)
         _init(binding, self._point, _words(options))

@@ -79,6 +79,7 @@ class Operations:
         # Handles of files whose setuid or setgid bit the next write must clear. Used only where
         # the kernel leaves that to us.
         self.kernel_kills = False
+        self.bytes_read = self.bytes_written = 0
         self._killing: set[int] = set()
 
     @classmethod
@@ -321,24 +322,33 @@ class Operations:
 
     def read_nowait(self, fh: int, offset: int, size: int) -> Buffer | None:
         """The bytes, if they are there without waiting; shorter only at the end of the file."""
-        return self._volume.read_nowait(self._file(fh), offset, size)
+        data = self._volume.read_nowait(self._file(fh), offset, size)
+        if data is not None:
+            self.bytes_read += len(data)
+        return data
 
     async def read(self, fh: int, offset: int, size: int) -> Buffer:
         """The bytes; shorter only at the end of the file."""
-        return await self._volume.read(self._file(fh), offset, size)
+        data = await self._volume.read(self._file(fh), offset, size)
+        self.bytes_read += len(data)
+        return data
 
     def write_nowait(self, fh: int, offset: int, data: bytes) -> bool:
         """Take `data` up if no waiting is needed. False: call `write`."""
         if fh in self._killing:
             return False
-        return self._volume.write_nowait(self._file(fh), offset, data)
+        taken = self._volume.write_nowait(self._file(fh), offset, data)
+        self.bytes_written += len(data) if taken else 0
+        return taken
 
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         """Take `data` up. Returns its length."""
         handle = self._file(fh)
         if fh in self._killing:
             await self._kill_by_write(fh)
-        return await self._volume.write(handle, offset, data)
+        count = await self._volume.write(handle, offset, data)
+        self.bytes_written += count
+        return count
 
     async def flush(self, fh: int) -> None:
         """close(2) of one descriptor."""

@@ -164,9 +164,14 @@ class _LowLevel:
         elif now - self.request_at < RECENT_SECONDS and not self._at_work() and self._spin(now):
             self.spun += 1
         else:
-            self.parked += 1
             await trio.lowlevel.wait_readable(fd)
+            self.parked += 1
             self._yielded_at = self.request_at = self._now()
+
+    @property
+    def requests(self) -> int:
+        """How many came."""
+        return self.at_once + self.spun + self.parked
 
     def _spin(self, now: float) -> bool:
         """Poll until a request comes, but not for long."""

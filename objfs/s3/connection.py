@@ -94,8 +94,8 @@ class Connection:
             self._transport.close()
 
     def end_when_idle(self) -> None:
-        """Take no further request."""
-        if self._idle is not None:
+        """Take no further request, but one that is here already."""
+        if self._idle is not None and not self._transport.arrived():
             self._idle.cancel()
 
     def peer_left(self, gone: bool) -> None:
@@ -131,7 +131,7 @@ class Connection:
         with scope:
             self._idle = scope
             while head is None:
-                if not self._source.kept and self._server.stopping and not reader.began:
+                if self._server.stopping and not reader.began and not self._arrived():
                     return None
                 if not self._source.kept and not reader.began:
                     await self._transport.wait_readable()
@@ -147,6 +147,9 @@ class Connection:
         if head is None and reader.began:
             raise S3Error("RequestTimeout")
         return head
+
+    def _arrived(self) -> bool:
+        return bool(self._source.kept) or self._transport.arrived()
 
     async def _refuse(self, error: S3Error) -> None:
         """Answer what is no request."""

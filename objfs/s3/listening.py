@@ -4,6 +4,7 @@ Sockets are bound before anything else is opened, so that an address in use is s
 listen only when requests can be answered.
 """
 
+import logging
 import os
 import socket
 import ssl
@@ -13,6 +14,8 @@ from typing import NamedTuple
 
 from objfs.base.errors import InvalidRequest, ListenError
 from objfs.base.limits import S3_CONNECTIONS_WAITING_MAX
+
+logger = logging.getLogger(__name__)
 
 PORT_MAX = 65535
 ALPN = ("http/1.1",)
@@ -102,8 +105,35 @@ def bound_address(of: socket.socket) -> Address:
     return Address(host, port)
 
 
-def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 and later, HTTP/1.1 only. The key may be in the certificate's file. ListenError."""
+class Certificate:
+    """A certificate and its key, for TLS 1.2 and later and HTTP/1.1 only. Files that were replaced
+    since are read again: a renewed certificate needs no restart. ListenError."""
+
+    def __init__(self, certificate: Path, key: Path | None = None) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._seen = self._marks()
+        self._context = _tls_context(certificate, key)
+
+    def context(self) -> ssl.SSLContext:
+        """For the next connection. What cannot be read any more leaves everything as it was."""
+        marks = self._marks()
+        if marks != self._seen:
+            self._seen = marks
+            try:
+                self._context = _tls_context(self._certificate, self._key)
+                logger.info("read the certificate %s again", self._certificate)
+            except ListenError as error:
+                logger.error("the old certificate stays in use: %s", error)
+        return self._context
+
+    def _marks(self) -> list[tuple[int, int]]:
+        files = [file for file in (self._certificate, self._key) if file is not None]
+        found = [file.stat() for file in files if file.exists()]
+        return [(each.st_ino, each.st_mtime_ns) for each in found]
+
+
+def _tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(list(ALPN))

@@ -53,7 +53,7 @@ def _decoded(raw: bytes) -> bytes:
     return unquote_to_bytes(raw)
 
 
-def _bucket_of_host(host: str, domains: Sequence[str]) -> str:
+def bucket_of_host(host: str, domains: Sequence[str]) -> str:
     """The bucket that a virtual-host style name gives; "" for none."""
     name = re.sub(r":[0-9]*$", "", host).lower().rstrip(".")
     for domain in domains:
@@ -85,7 +85,7 @@ def address(raw_path: bytes, host: str, domains: Sequence[str] = ()) -> Address:
     InvalidURI, InvalidBucketName, KeyTooLongError."""
     if not raw_path.startswith(b"/"):
         raise S3Error("InvalidURI")
-    bucket = _bucket_of_host(host, domains)
+    bucket = bucket_of_host(host, domains)
     if bucket:
         return Address(check_bucket(bucket), check_key(_decoded(raw_path[1:])), True)
     if raw_path == b"/":

@@ -5,9 +5,9 @@ Beyond S3_CONNECTIONS_MAX a client is told to slow down, so is a request beyond 
 `stop` takes no more connections and requests, lets those that run end, within a bound.
 """
 
+import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 
 import trio
@@ -46,7 +46,7 @@ class Server:
         clock: Clock,
         randomness: Randomness,
         ended: Callable[[Outcome], None],
-        tls: ssl.SSLContext | None = None,
+        tls: listening.Certificate | None = None,
         unbounded: Callable[[Request], bool] = lambda request: False,
     ) -> None:
         self.handler = handler
@@ -56,6 +56,7 @@ class Server:
         self.scratch = memoryview(bytearray(S3_PIECE_BYTES))  # what is thrown away goes here
         self.stopping = False
         self.requests = 0  # worked on now, of those that are bounded
+        self.request_at = float("-inf")  # when the last one came, by the monotonic clock
         self._sockets = list(sockets)
         self.url = _url(self._sockets[0], tls is not None)  # for clients on this machine
         self._tls = tls
@@ -63,6 +64,7 @@ class Server:
         self._unbounded = unbounded  # requests that are answered however much there is to do
         self._departures = Departures()
         self._connections: set[Connection] = set()
+        self._handshakes: set[trio.CancelScope] = set()
         self._count = 0  # of connections, those in their handshake too
         self._stop = trio.Event()
         self._empty = trio.Event()
@@ -86,6 +88,7 @@ class Server:
                 task_status.started()
                 await self._stop.wait()
                 accepting.cancel()
+                self._accept_last(nursery)
                 await self._end_connections()
                 nursery.cancel_scope.cancel()
         finally:
@@ -107,8 +110,11 @@ class Server:
 
     async def _end_connections(self) -> None:
         self.close()
+        await trio.lowlevel.checkpoint()  # those just accepted begin
         for connection in list(self._connections):
             connection.end_when_idle()
+        for scope in self._handshakes:
+            scope.cancel()
         with trio.move_on_after(S3_STOP_SECONDS_MAX) as scope:
             if self._count:
                 await self._empty.wait()
@@ -124,18 +130,32 @@ class Server:
             while True:
                 await trio.lowlevel.wait_readable(listener)
                 try:
-                    connection, address = listener.accept()
-                except (BlockingIOError, ConnectionError):
-                    continue
+                    self._accept_one(listener, nursery)
                 except OSError as error:
                     logger.error("cannot accept connections: %s", error)
                     await trio.sleep(S3_ACCEPT_RETRY_SECONDS)
-                    continue
-                if self._count >= S3_CONNECTIONS_MAX + S3_CONNECTIONS_REFUSED_MAX:
-                    connection.close()
-                    continue
-                self._count += 1
-                nursery.start_soon(self._converse, connection, address[0])
+
+    def _accept_last(self, nursery: trio.Nursery) -> None:
+        """Those who are connected, as they see it."""
+        with contextlib.suppress(OSError):
+            for each in self._sockets:
+                while self._accept_one(each, nursery):
+                    pass
+
+    def _accept_one(self, listener: socket.socket, nursery: trio.Nursery) -> bool:
+        """False when nobody waits to be accepted. OSError."""
+        try:
+            connection, address = listener.accept()
+        except BlockingIOError:
+            return False
+        except ConnectionError:  # it went while it waited
+            return True
+        if self._count >= S3_CONNECTIONS_MAX + S3_CONNECTIONS_REFUSED_MAX:
+            connection.close()
+            return True
+        self._count += 1
+        nursery.start_soon(self._converse, connection, address[0])
+        return True
 
     async def _converse(self, connection: socket.socket, peer: str) -> None:
         admitted = self._count <= S3_CONNECTIONS_MAX
@@ -166,13 +186,16 @@ class Server:
         """After the handshake of TLS; None if that takes too long. OSError."""
         if self._tls is None:
             return SocketTransport(connection, peer)
-        transport = TlsTransport(connection, peer, self._tls)
+        transport = TlsTransport(connection, peer, self._tls.context())
         ready = False
+        scope = trio.move_on_after(S3_HANDSHAKE_SECONDS_MAX)
+        self._handshakes.add(scope)
         try:
-            with trio.move_on_after(S3_HANDSHAKE_SECONDS_MAX):
+            with scope:
                 await transport.handshake()
                 ready = True
         finally:
+            self._handshakes.discard(scope)
             if not ready:
                 transport.close()
         return transport if ready else None
@@ -181,6 +204,7 @@ class Server:
 
     def begin(self, request: Request) -> bool:
         """See Surroundings."""
+        self.request_at = self.clock.monotonic()
         if self.requests >= S3_REQUESTS_MAX and not self._unbounded(request):
             return False
         self.requests += 1

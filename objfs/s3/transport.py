@@ -35,6 +35,9 @@ class Transport(Protocol):
     secure: bool
     peer: str
 
+    def arrived(self) -> bool:
+        """Whether the peer has sent something that was not received yet."""
+
     async def wait_readable(self) -> None:
         """Return when the peer sent something, or ended: however long that takes."""
 
@@ -96,6 +99,14 @@ class SocketTransport:
     def pending(self) -> bool:
         """Whether bytes are there that the socket does not show any more."""
         return False
+
+    def arrived(self) -> bool:
+        """See Transport. What was not decrypted yet counts."""
+        try:
+            # Past TLS: an SSLSocket has no flags.
+            return self.pending() or socket.socket.recv(self._socket, 1, socket.MSG_PEEK) != b""
+        except OSError:
+            return False
 
     async def wait_readable(self) -> None:
         """Return when the peer sent something, or ended. Always a checkpoint."""

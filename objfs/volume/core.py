@@ -78,9 +78,7 @@ class Core:
         # With the write-back cache the kernel sends the times of a write itself, after it.
         self.kernel_owns_times = False
         self.spawn: Callable[..., None] | None = None  # set while background tasks run
-        self.request_at: Callable[[], float] = lambda: (
-            -1e9
-        )  # when a door was last asked for anything
+        self.asked: list[Callable[[], float]] = []  # of each door, when it was last asked anything
         self.invalidate: Callable[[int, bytes | None], None] = lambda ino, name: None
         self.invalidate_past: Callable[[], None] = lambda: None  # something of it was erased
         self.quotas = {
@@ -109,6 +107,10 @@ class Core:
         """Do what only saves time, once the loop has nothing to answer; or not at all."""
         if self.spawn is not None:
             self.spawn(_harmless, work, *arguments)
+
+    def request_at(self) -> float:
+        """When a door was last asked for anything, by the monotonic clock."""
+        return max((asked() for asked in self.asked), default=float("-inf"))
 
     def read_index_ahead(self) -> None:
         """A directory is going to be listed: its rows lie scattered over the index's file, which

@@ -64,6 +64,7 @@ class Volume:
         self.core = core
         self._settled: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.jobs: Jobs | None = None
+        self.doors: dict[str, Callable[[], dict[str, object]]] = {}  # open ones, their figures
         self.compaction: object = None  # of the layers above
         self._writeback = writeback = Writeback(core)
         self._reader = reader = Reader(core)
@@ -230,6 +231,7 @@ class Volume:
             "index": database.caught_up.outcome if database.caught_up else "current",
             "checkpoint_error": self._background.checkpoint_error,
             "background": self.jobs.status() if self.jobs is not None else None,
+            "doors": {name: figures() for name, figures in sorted(self.doors.items())},
             "reserve_bytes": core.reserve.bytes_held() if core.reserve else 0,
             "buckets": {
                 bucket.name: {

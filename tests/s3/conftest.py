@@ -22,7 +22,7 @@ from objfs.s3.answers import Identity
 from objfs.s3.bodies import Buffers
 from objfs.s3.connection import Connection, Outcome
 from objfs.s3.http import Bytes, Handler, Request
-from objfs.s3.listening import Address, bind, tls_context
+from objfs.s3.listening import Address, Certificate, bind
 from objfs.s3.server import Server
 
 MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
@@ -41,6 +41,9 @@ class MemoryTransport:
         self._stream = stream
         self._seen = b""
         self.lingered = False
+
+    def arrived(self) -> bool:
+        return bool(self._seen)
 
     async def wait_readable(self) -> None:
         if not self._seen:
@@ -160,7 +163,7 @@ async def serving(
         clock=SystemClock(),
         randomness=SystemRandomness(),
         ended=outcomes.append,
-        tls=None if tls is None else tls_context(tls, None),
+        tls=None if tls is None else Certificate(tls),
     )
     async with trio.open_nursery() as nursery:
         port = sockets[0].getsockname()[1]
@@ -181,15 +184,14 @@ def reset(stream: trio.abc.Stream) -> None:
     stream.socket.close()
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_certificate(file: Path, name: str = "objfs test") -> Path:
     """A self-signed certificate of 127.0.0.1 and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "objfs test")])
+    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(called, called, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
@@ -198,9 +200,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
     file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
     return file
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once for all tests."""
+    return make_certificate(tmp_path_factory.mktemp("tls") / "server.pem")
 
 
 @pytest.fixture

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
 
 from objfs.base.errors import InvalidRequest, ListenError
 from objfs.base.limits import MIB
 from objfs.s3 import listening
 from objfs.s3.errors import S3Error
 from objfs.s3.http import Bytes, Request, Response, Stream
-from objfs.s3.listening import Address, bind, parse_address, tls_context
-from tests.s3.conftest import reset, serving
+from objfs.s3.listening import Address, Certificate, bind, parse_address
+from tests.s3.conftest import make_certificate, reset, serving
 
 GET = b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n"
 UNREAD_BYTES = 100_000_000
@@ -272,6 +273,16 @@ async def test_tls_says_http_1_1(certificate: Path, trusting: ssl.SSLContext) ->
         assert stream.version() in {"TLSv1.2", "TLSv1.3"}
 
 
+async def test_a_handshake_that_nobody_makes_does_not_delay_the_end(certificate: Path) -> None:
+    async with serving(count, certificate) as running:
+        silent = await running.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            await running.server.stop()
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await silent.receive_some(1) == b""
+
+
 async def test_noise_on_a_tls_port_ends_that_connection_only(
     certificate: Path, trusting: ssl.SSLContext
 ) -> None:
@@ -332,7 +343,29 @@ async def test_other_addresses(host: str) -> None:
 
 def test_certificates_that_are_none(tmp_path: Path, certificate: Path) -> None:
     with pytest.raises(ListenError, match="there is no such file"):
-        tls_context(tmp_path / "none", None)
+        Certificate(tmp_path / "none")
     (tmp_path / "noise").write_text("noise")
     with pytest.raises(ListenError, match="no certificate"):
-        tls_context(certificate, tmp_path / "noise")
+        Certificate(certificate, tmp_path / "noise")
+
+
+async def test_a_renewed_certificate_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = make_certificate(tmp_path / "server.pem", "first")
+    async with serving(count, file) as running:
+
+        async def served() -> str:
+            blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+            stream = await running.connect(blind)
+            assert isinstance(stream, trio.SSLStream)
+            shown = x509.load_der_x509_certificate(stream.getpeercert(True))
+            return str(shown.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+        assert await served() == "first"
+        make_certificate(tmp_path / "new.pem", "second").replace(file)
+        assert await served() == "second"
+        file.write_text("noise")
+        assert await served() == "second"
+    assert "the old certificate stays in use" in caplog.text

@@ -28,6 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "xxhash": ("objfs/store/", "objfs/volume/"),
     "zstandard": ("objfs/store/",),
     "h11": ("objfs/s3/heads.py",),
+    "prometheus_client": ("objfs/s3/metrics.py",),
     "cryptography": ("objfs/auth/",),
     "jwt": ("objfs/auth/",),
     "click": ("objfs/cli/",),
