@@ -102,6 +102,7 @@ PASSING_NS = 3_600_000_000_000  # how long a name may be used in passing (design
 RETENTION_INTERVAL_SECONDS = 6 * 3600.0  # between two passes in the background
 RETENTION_GRACE_SECONDS = 3600.0  # before new rules count in the background
 RETENTION_NOTE_SECONDS = 5.0  # between two notes of how far a pass is
+RETENTION_DAYS_MAX = 36_500  # of object lock
 RETENTION_COUNT_MAX = 1_000_000
 RETENTION_SECONDS_MAX = 200 * 366 * 86_400
 DIRECTORIES_PER_CHANGE_MAX = 40  # made or removed with one object

@@ -6,17 +6,19 @@ from msgspec.structs import replace
 
 from objfs.base import limits
 from objfs.base.errors import (
-    AlreadyExists,
+    BucketExists,
+    BucketNotEmpty,
     DirectoryNotEmpty,
     InvalidRequest,
-    NotFound,
+    NoSuchBucket,
     Pinned,
 )
 from objfs.meta.rows import Bucket, Dentry, Usage, new_inode
-from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, RETENTION, USAGE
+from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, MARKER, RETENTION, USAGE
 from objfs.volume.bucket_names import check_bucket_name
 from objfs.volume.core import Core
 from objfs.volume.history import History
+from objfs.volume.object_lock import LOCK_RULE, LockRule, encode_rule, lock_rule
 
 _VERSIONING = ("on", "suspended", "off")
 
@@ -37,7 +39,7 @@ class Buckets:
         """One bucket. NotFound."""
         for row in self._database.scan(BUCKET, (name,), index="name", limit=1):
             return row
-        raise NotFound(f"there is no bucket {name!r}: `objfs bucket list` shows them")
+        raise NoSuchBucket(f"there is no bucket {name!r}: `objfs bucket list` shows them")
 
     def usage(self, name: str) -> Usage:
         """What a bucket holds. NotFound."""
@@ -55,17 +57,19 @@ class Buckets:
         *,
         owner: str = "",
         versioning: str = "on",
+        lock: bool = False,
         quota_bytes: int = 0,
         uid: int = 0,
         gid: int = 0,
         mode: int = 0o755,
     ) -> Bucket:
-        """Make a bucket with an empty root directory. AlreadyExists, InvalidRequest."""
+        """Make a bucket with an empty root directory; with object lock (`lock`) it keeps versions
+        for good. BucketExists, InvalidRequest."""
         check_bucket_name(name)
-        _check_versioning(versioning)
+        _check_versioning(versioning, lock)
         with self._core.change() as change:
-            if change.scan(BUCKET, (name,), index="name", limit=1):
-                raise AlreadyExists(f"bucket {name!r} exists")
+            for there in change.scan(BUCKET, (name,), index="name", limit=1):
+                raise BucketExists(f"bucket {name!r} exists", there.owner)
             now = change.time_ns
             bucket = Bucket(
                 change.new_id(),
@@ -74,6 +78,7 @@ class Buckets:
                 now,
                 owner,
                 versioning,
+                lock=lock,
                 quota_bytes=quota_bytes,
                 null_spans=[change.sequence] if versioning != "on" else [],
                 off_spans=[change.sequence] if versioning == "off" else [],
@@ -92,30 +97,61 @@ class Buckets:
             change.put(root)
             change.put(Usage(bucket.id))
             change.put(Dentry(root.ino, b"", root.ino, change.sequence, change.new_id()))
-        self._keep_quota(bucket)
+        self._remember(bucket)
         return bucket
 
-    def _keep_quota(self, bucket: Bucket) -> None:
+    def _remember(self, bucket: Bucket) -> None:
+        if bucket.lock:
+            self._core.locks[bucket.id] = lock_rule(bucket)
         if bucket.quota_bytes:
             self._core.quotas[bucket.id] = bucket.quota_bytes
         else:
             self._core.quotas.pop(bucket.id, None)
 
     def set_bucket(
-        self, name: str, *, versioning: str | None = None, quota_bytes: int | None = None
+        self,
+        name: str,
+        *,
+        versioning: str | None = None,
+        quota_bytes: int | None = None,
+        lock: bool = False,
     ) -> Bucket:
-        """Change a bucket's rules. NotFound, InvalidRequest."""
-        if versioning is not None:
-            _check_versioning(versioning)
+        """Change a bucket's rules. `lock` True turns object lock on, and it stays. NoSuchBucket,
+        InvalidRequest."""
         with self._core.change() as change:
             bucket = self.bucket(name)
+            _check_versioning(versioning or bucket.versioning, lock or bucket.lock)
+            bucket = replace(bucket, lock=lock or bucket.lock)
             if versioning is not None:
                 bucket = _versioned(bucket, versioning, change.sequence)
             if quota_bytes is not None:
                 bucket = replace(bucket, quota_bytes=quota_bytes)
             change.put(bucket)
-        self._keep_quota(bucket)
+        self._remember(bucket)
         return bucket
+
+    # --- documents -----------------------------------------------------------------------------
+
+    def document(self, bucket: str, name: str) -> bytes | None:
+        """A configuration document of S3 ("policy", "cors", "tagging" ...), None if there is none.
+        NoSuchBucket."""
+        return self.bucket(bucket).policy.get(name)
+
+    def set_document(self, bucket: str, name: str, value: bytes | None) -> None:
+        """Give a bucket a document, or take it away. NoSuchBucket."""
+        with self._core.change() as change:
+            row = self.bucket(bucket)
+            documents = {each: text for each, text in row.policy.items() if each != name}
+            row = replace(row, policy=documents if value is None else documents | {name: value})
+            change.put(row)
+        self._remember(row)
+
+    def set_lock_rule(self, bucket: str, rule: LockRule | None) -> None:
+        """What object lock gives to versions that nobody says more of. NoSuchBucket,
+        InvalidRequest."""
+        if not self.bucket(bucket).lock:
+            raise InvalidRequest(f"bucket {bucket!r} has no object lock")
+        self.set_document(bucket, LOCK_RULE, None if rule is None else encode_rule(rule))
 
     def check_deletable(self, name: str, *, force: bool = False) -> None:
         """Raises what `delete_bucket` would."""
@@ -127,6 +163,8 @@ class Buckets:
                 f"bucket {name!r} keeps the history of deleted files: "
                 "`objfs bucket delete --force` gives it up"
             )
+        if bucket.lock and scan(DENTRY_PAST, (bucket.root,), limit=1):
+            raise BucketNotEmpty(f"bucket {name!r} has object lock, which keeps what is in it")
         if self._core.pins.of_bucket(bucket.id):
             raise Pinned(
                 f"bucket {name!r} is in a snapshot: `objfs snapshot list` shows them, "
@@ -138,6 +176,7 @@ class Buckets:
         `force` gives that up: forget it first, or it takes space for ever. Pinned if a snapshot
         shows it."""
         self.check_deletable(name, force=force)
+        remove_markers(self._core, self.bucket(name).id)
         with self._core.change() as change:
             bucket = self.bucket(name)
             own = change.scan(DENTRY, (bucket.root,), limit=2)
@@ -148,6 +187,26 @@ class Buckets:
             change.delete(INODE, bucket.root)
             change.delete(USAGE, bucket.id)
             change.delete(BUCKET, bucket.id)
+        self._core.quotas.pop(bucket.id, None)
+        self._core.locks.pop(bucket.id, None)
+
+
+def remove_markers(
+    core: Core, bucket: int, lower: bytes | None = None, upper: bytes | None = None
+) -> None:
+    """Remove the stored delete markers of keys in [lower, upper), in batches."""
+
+    def batch() -> bool:
+        with core.change() as change:
+            rows = change.scan(
+                MARKER, (bucket,), lower=lower, upper=upper, limit=limits.ROWS_PER_BATCH_MAX
+            )
+            for row in rows:
+                change.delete(MARKER, row.bucket, row.key, row.at)
+        return len(rows) < limits.ROWS_PER_BATCH_MAX
+
+    while not core.freeing(batch):
+        pass
 
 
 def _versioned(bucket: Bucket, state: str, sequence: int) -> Bucket:
@@ -165,6 +224,8 @@ def _versioned(bucket: Bucket, state: str, sequence: int) -> Bucket:
     return replace(bucket, versioning=state, null_spans=null_spans, off_spans=off_spans)
 
 
-def _check_versioning(value: str) -> None:
+def _check_versioning(value: str, lock: bool) -> None:
     if value not in _VERSIONING:
         raise InvalidRequest(f"versioning is one of {', '.join(_VERSIONING)}, not {value!r}")
+    if lock and value != "on":
+        raise InvalidRequest("a bucket with object lock keeps versions: its versioning is on")

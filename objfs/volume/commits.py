@@ -24,6 +24,7 @@ from objfs.volume.core import Core
 from objfs.volume.extents import cut, from_stored
 from objfs.volume.handles import FlushSeal, OpenInode
 from objfs.volume.inodes import count_usage, put_state
+from objfs.volume.object_lock import encode_retention
 
 _ROW_BUDGET = limits.TRANSACTION_ROWS_MAX - 40  # for extents, in one change
 
@@ -154,7 +155,7 @@ class Commits:
             return None
         age_ns = (self._core.clock.monotonic() - last.at) * 1e9
         seen = max(self._core.pins.newest, self._core.shown, self._core.directory_closed)
-        if age_ns >= limits.AMEND_NS or row.sealed <= seen:
+        if age_ns >= limits.AMEND_NS or row.sealed <= seen or row.bucket in self._core.locks:
             return None
         return last
 
@@ -173,6 +174,7 @@ class Commits:
                 allocated=row.allocated,
                 time_ns=change.time_ns,
                 etag=next_etag(etag, row, change.sequence),
+                retention=self._retention(row.bucket, change),
             )
         )
         if replaced is not None:
@@ -182,6 +184,11 @@ class Commits:
         if change.get(UNSEALED, row.ino) is not None:
             change.delete(UNSEALED, row.ino)
         return replace(row, sealed=change.sequence)
+
+    def _retention(self, bucket: int, change: Change) -> bytes | None:
+        """What object lock gives to a version, if its bucket has a rule."""
+        rule = self._core.locks.get(bucket)
+        return None if rule is None else encode_retention(rule.at(change.time_ns))
 
     def _remember_flush(
         self,

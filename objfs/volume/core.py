@@ -23,6 +23,7 @@ from objfs.meta.rows import Inode
 from objfs.meta.tables import BUCKET, ERASED, INODE, INODE_PAST, USAGE
 from objfs.store.log import Log
 from objfs.volume.handles import OpenInode
+from objfs.volume.object_lock import LockRule, lock_rule
 from objfs.volume.pins import Pins
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ class Core:
         self.invalidate_past: Callable[[], None] = lambda: None  # something of it was erased
         self.quotas = {
             bucket.id: bucket.quota_bytes for bucket in database.scan(BUCKET) if bucket.quota_bytes
+        }
+        # Buckets with object lock, and what a version is kept by that nobody says more of.
+        self.locks: dict[int, LockRule | None] = {
+            bucket.id: lock_rule(bucket) for bucket in database.scan(BUCKET) if bucket.lock
         }
         self.recovery_noted = False  # what the opening found is in the rows of known damage
         self.scrub_turn = trio.Lock()  # who drives the scrub, of several that want to

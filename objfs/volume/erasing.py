@@ -6,8 +6,9 @@ What always holds:
   shows it (`objfs/volume/purging.py`); what only its extents hold is swept away after that
   (`objfs/volume/sweeping.py`). Each step is a change of its own or part of one. A crash in between
   leaves hidden entries hidden; `resume` goes on with them.
-- What a snapshot pins is never hidden, and neither is the current version of a file that is there:
-  delete the file first. A deletion is no entry of its own: it goes with the last thing before it.
+- What a snapshot pins is never hidden, nor what object lock keeps (`object_lock.py`), and neither
+  is the current version of a file that is there: delete the file first. A deletion is no entry of
+  its own: it goes with the last thing before it. (For S3 it is one: `object_deleting.py`.)
 - What is open is not touched: the working state of a file, and the bytes of one without a name,
   stay until it is closed. Whoever reads a version that is erased meanwhile gets an error.
 """
@@ -19,13 +20,14 @@ from typing import NamedTuple
 
 import trio
 
-from objfs.base.errors import ObjfsError
+from objfs.base.errors import Locked, ObjfsError, Pinned
 from objfs.meta.database import Change
 from objfs.meta.rows import Bucket, Erased, Version
-from objfs.meta.tables import BUCKET, ERASED, VERSION
+from objfs.meta.tables import BUCKET, DENTRY_PAST, ERASED, VERSION
 from objfs.volume.content import Source
 from objfs.volume.core import Core
 from objfs.volume.history import History
+from objfs.volume.object_lock import locked_until
 from objfs.volume.pruning import Pruning
 from objfs.volume.purging import Settling
 from objfs.volume.routes import Name, Routes
@@ -41,7 +43,7 @@ from objfs.volume.showing import (
 from objfs.volume.sweeping import Sweeping
 
 logger = logging.getLogger(__name__)
-_MARKS_PER_CHANGE = 8  # entries hidden by one change: purging each takes some eight rows
+MARKS_PER_CHANGE = 8  # entries hidden by one change: purging each takes some eight rows
 
 
 class ErasedReport(NamedTuple):
@@ -52,6 +54,7 @@ class ErasedReport(NamedTuple):
     versions: int = 0  # how many those are
     pinned: int = 0  # entries that stay because a snapshot shows them
     current: int = 0  # entries that stay because they are the current state of a file
+    locked: int = 0  # entries that stay because retention or a legal hold keeps them
 
     def __add__(self, other: object) -> "ErasedReport":
         assert isinstance(other, ErasedReport)
@@ -100,10 +103,35 @@ class Erasing:
             await self._erase_directory(row, key, todo, dry)
             return report
         while todo:
-            part, todo = todo[:_MARKS_PER_CHANGE], todo[_MARKS_PER_CHANGE:]
+            part, todo = todo[:MARKS_PER_CHANGE], todo[MARKS_PER_CHANGE:]
             report += await self._erase_part(row, key, part, dry)
             await trio.lowlevel.checkpoint()
         return report
+
+    async def erase_object(
+        self,
+        bucket: Bucket,
+        path: bytes,
+        decide: Callable[[Change], list[int]],
+        settled: Callable[[Change], None],
+        *,
+        bypass_governance: bool = False,
+    ) -> ErasedReport:
+        """Erase entries of a key, all or none, in one change with whatever else `decide` does
+        before it tells which, and `settled` after it. At most `MARKS_PER_CHANGE` of them. Pinned,
+        Locked."""
+        work = _Work(self._core, bucket, path, bypass_governance=bypass_governance, strict=True)
+        self._core.freeing(lambda: work.mark_decided(decide, settled))
+        while work.unsettled:
+            await trio.lowlevel.checkpoint()
+            self._core.freeing(work.go_on)
+        if work.report.entries:
+            await self.finish({name.parent for name in work.left if not self._was_own(name)})
+        return work.report
+
+    def _was_own(self, name: Name) -> bool:
+        """Whether the directory of a name has a past as the object `dir/`, which S3 shows."""
+        return bool(self._core.database.scan(DENTRY_PAST, (name.parent, b""), limit=1))
 
     async def _erase_directory(
         self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool
@@ -115,7 +143,7 @@ class Erasing:
             for stretch in stretches_of(database, bucket.root, key, at, at + 1)
         }
         if not dry:
-            await self._finish(inodes)
+            await self.finish(inodes)
 
     async def _erase_part(
         self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool
@@ -128,10 +156,10 @@ class Erasing:
         while work.unsettled:
             await trio.lowlevel.checkpoint()
             self._core.freeing(work.go_on)
-        await self._finish({name.parent for name in work.left})
+        await self.finish({name.parent for name in work.left})
         return work.report
 
-    async def _finish(self, directories: set[int]) -> None:
+    async def finish(self, directories: set[int]) -> None:
         """After entries were purged: of the directories from which names went."""
         await self._pruning.prune(directories)
         self._core.invalidate_past()
@@ -168,7 +196,7 @@ class Erasing:
             while work.unsettled:
                 await trio.lowlevel.checkpoint()
                 self._core.freeing(work.go_on)
-            await self._finish({name.parent for name in work.left})
+            await self.finish({name.parent for name in work.left})
             await trio.lowlevel.checkpoint()
 
     def _next_hidden(self, bucket: int, key: bytes, entry: int) -> Erased | None:
@@ -191,10 +219,20 @@ class Erasing:
 class _Work:
     """The erasing of a few entries of one key."""
 
-    def __init__(self, core: Core, bucket: Bucket, key: bytes) -> None:
+    def __init__(
+        self,
+        core: Core,
+        bucket: Bucket,
+        key: bytes,
+        *,
+        bypass_governance: bool = False,
+        strict: bool = False,
+    ) -> None:
         self._core = core
         self._bucket = bucket
         self._key = key
+        self._bypass = bypass_governance
+        self._strict = strict  # what must stay is an error
         self.report = ErasedReport()
         self.unsettled: dict[int, list[Version]] = {}  # by inode
         self.left: list[Name] = []  # names that went
@@ -203,17 +241,28 @@ class _Work:
         """Hide entries, and settle as much as fits the change."""
         self._do(lambda change: self._mark(change, sequences))
 
+    def mark_decided(
+        self, decide: Callable[[Change], list[int]], settled: Callable[[Change], None]
+    ) -> None:
+        """The same for entries that the change itself tells, with what comes after."""
+        self._do(lambda change: self._mark(change, decide(change)), settled)
+
     def go_on(self) -> None:
         """Settle more, in a change of its own."""
         self._do(lambda change: None)
 
-    def _do(self, hide: Callable[[Change], None]) -> None:
+    def _do(
+        self,
+        hide: Callable[[Change], None],
+        settled: Callable[[Change], None] = lambda change: None,
+    ) -> None:
         """One change. If it fails, nothing has happened."""
         before = self.report, dict(self.unsettled), list(self.left)
         try:
             with self._core.change() as change:
                 hide(change)
                 self._settle(change)
+                settled(change)
         except BaseException:
             self.report, self.unsettled, self.left = before
             raise
@@ -248,19 +297,31 @@ class _Work:
             self._core.erased = erased
 
     def _mark(self, change: Change, sequences: list[int]) -> None:
-        database = self._core.database
         found = [
             entry
             for sequence in sequences
-            if (entry := find_entry(database, self._bucket, self._key, sequence)) is not None
+            if (entry := find_entry(change, self._bucket, self._key, sequence)) is not None
         ]
         for entry in found:
             if is_current(entry):
                 self.report = self.report._replace(current=self.report.current + 1)
+            elif self._is_locked(change, entry):
+                self.report = self.report._replace(locked=self.report.locked + 1)
             elif self._core.pins.holds(self._bucket.id, self._key, entry.since, entry.until):
+                if self._strict:
+                    raise Pinned("a snapshot shows the version: delete the snapshot first")
                 self.report = self.report._replace(pinned=self.report.pinned + 1)
             else:
                 self._hide(change, entry)
+
+    def _is_locked(self, change: Change, entry: _Entry) -> bool:
+        """Whether object lock keeps an entry's version. Locked, if that is an error."""
+        if entry.version is None:
+            return False
+        until_ns = locked_until(entry.version, change.time_ns, bypass_governance=self._bypass)
+        if until_ns is not None and self._strict:
+            raise Locked("retention or a legal hold keeps the version")
+        return until_ns is not None
 
     def _hide(self, change: Change, entry: _Entry) -> None:
         change.put(Erased(self._bucket.id, self._key, entry.sequence, change.sequence))

@@ -13,16 +13,19 @@ from functools import partial
 import trio
 
 from objfs.base import limits
-from objfs.base.errors import InvalidRequest, NotFound, Pinned
+from objfs.base.errors import InvalidRequest, Locked, NotFound, Pinned
 from objfs.meta.rows import Bucket
 from objfs.meta.tables import DENTRY, DENTRY_PAST, INODE
 from objfs.volume.attribute_past import last_moments, thin_states
+from objfs.volume.buckets import remove_markers
 from objfs.volume.core import Core
 from objfs.volume.erasing import ErasedReport, Erasing, find_entry, is_current
 from objfs.volume.history import History, sequence_of
+from objfs.volume.object_lock import locked_until
 from objfs.volume.routes import Routes, names_of
 from objfs.volume.showing import (
     FOREVER,
+    OWN_ENTRY,
     Stretch,
     entries_of,
     erased_entries,
@@ -76,6 +79,10 @@ class Forgetting:
                 f"version {version_id} is what {shown} is now: delete the file first, or restore "
                 "another version"
             )
+        if entry.version is not None and (
+            locked_until(entry.version, self._core.clock.now_ns()) is not None
+        ):
+            raise Locked(f"version {version_id} of {shown} is kept by retention or a legal hold")
         for snapshot in self._core.pins.snapshots():
             pinned = entry.since <= snapshot.sequence < entry.until
             if pinned and self._core.pins.holds(bucket.id, key, entry.since, entry.until):
@@ -100,6 +107,11 @@ class Forgetting:
         if stretches_of(self._database, bucket.root, directory):
             found = True
             report += await self._forget_directory(bucket, directory, dry)
+        if not (dry or report.pinned or report.locked):
+            upper = directory[:-1] + b"0" if key else None  # what comes after a slash
+            remove_markers(self._core, bucket.id, directory, upper)
+            if key:
+                remove_markers(self._core, bucket.id, key, key + b"\0")
         if not found:
             shown = key.decode(errors="backslashreplace")
             raise NotFound(f"{shown} never existed in bucket {bucket.name!r}, or was forgotten")
@@ -109,6 +121,8 @@ class Forgetting:
         """What leads to no directory: a file, a symlink, ..."""
         report = ErasedReport()
         for stretch in stretches_of(self._database, bucket.root, key):
+            if stretch.own:
+                continue
             report += await self._erasing.erase(
                 bucket.name, key, self._entries(bucket, key, stretch), dry=dry
             )
@@ -161,6 +175,7 @@ class Forgetting:
             child = next(children, None)
             if child is None:
                 open_directories.pop()
+                report += await self._forget_file(bucket, path + OWN_ENTRY, dry)
                 if not dry:
                     await self._end_directory(bucket, path)
             elif child.endswith(b"/"):

@@ -145,7 +145,8 @@ def _of_stretch(
     if stretch.own:
         if is_there(source, stretch, erased, until - 1):
             begin = stretch.begin
-            yield Entry(begin, begin, is_null(bucket, begin), stretch, None, until=until)
+            id = stretch.entry or begin
+            yield Entry(begin, id, is_null(bucket, id), stretch, None, until=until)
         return
     for sequence, version in entries_of(source, stretch, erased):
         id = stretch.entry if stretch.entry and sequence == stretch.begin else sequence
@@ -190,7 +191,8 @@ def _current_entry(
     came_back = dentry.entry if begin == dentry.since else 0
     stretch = Stretch(dentry.ino, begin, FOREVER, dentry.shown, False, came_back, own)
     if own:
-        return Entry(begin, begin, is_null(bucket, begin), stretch, None)
+        id = came_back or begin
+        return Entry(begin, id, is_null(bucket, id), stretch, None)
     if not stat.S_ISREG(inode.mode) or not inode.sealed:
         return None
     version: Version | None = source.get(VERSION, inode.ino, inode.sealed)

@@ -5,15 +5,46 @@ by S3, nor by `objfs forget`, retention rules or lifecycle. Retention in GOVERNA
 to who may and wants to bypass it; in COMPLIANCE mode it only ever becomes longer.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 from objfs.base.errors import InvalidRequest, Locked
-from objfs.meta.rows import Version
+from objfs.base.limits import DAY_NS, RETENTION_DAYS_MAX
+from objfs.meta.rows import Bucket, Version
 from objfs.volume.object_types import LockRetention
 
 GOVERNANCE = "GOVERNANCE"
 COMPLIANCE = "COMPLIANCE"
+LOCK_RULE = "lock-rule"  # the name of the rule among a bucket's documents
 _DECODER = msgspec.msgpack.Decoder(LockRetention)
+
+
+class LockRule(NamedTuple):
+    """What a bucket gives to versions that nobody says more of."""
+
+    mode: str
+    days: int
+
+    def at(self, now_ns: int) -> LockRetention:
+        """The retention of a version made now."""
+        return LockRetention(self.mode, now_ns + self.days * DAY_NS)
+
+
+_RULE_DECODER = msgspec.msgpack.Decoder(LockRule)
+
+
+def encode_rule(rule: LockRule) -> bytes:
+    """The form that a bucket's row has. InvalidRequest."""
+    if rule.mode not in (GOVERNANCE, COMPLIANCE) or not 0 < rule.days <= RETENTION_DAYS_MAX:
+        raise InvalidRequest(f"a default retention has a mode and 1 to {RETENTION_DAYS_MAX} days")
+    return msgspec.msgpack.encode(rule)
+
+
+def lock_rule(bucket: Bucket) -> LockRule | None:
+    """The rule of a bucket, if it has one."""
+    value = bucket.policy.get(LOCK_RULE)
+    return None if value is None else _RULE_DECODER.decode(value)
 
 
 def encode_retention(retention: LockRetention | None) -> bytes | None:

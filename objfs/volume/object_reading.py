@@ -20,7 +20,7 @@ from objfs.volume.content import Source
 from objfs.volume.core import Core
 from objfs.volume.history import History, version_id
 from objfs.volume.moments import time_of
-from objfs.volume.object_entries import Current, Entry, current_of, shown_entries
+from objfs.volume.object_entries import Entry, current_of, shown_entries
 from objfs.volume.object_keys import check_key
 from objfs.volume.object_lock import decode_retention
 from objfs.volume.object_metadata import metadata_of
@@ -60,7 +60,7 @@ class ObjectReading:
         if version_id is not None:
             entry, latest = self.find(row, key, version_id)
         else:
-            entry, latest = self._newest(row, key), True
+            entry, latest = self.newest(row, key), True
         if entry.marker:
             raise IsDeleteMarker(
                 "it is a delete marker" if version_id else "the object was deleted",
@@ -70,11 +70,13 @@ class ObjectReading:
             )
         return self.info(row, key, entry, latest=latest)
 
-    def _newest(self, bucket: Bucket, key: bytes) -> Entry:
-        entry = current_of(self._database, bucket, key).entry
+    def newest(self, bucket: Bucket, key: bytes, source: Source | None = None) -> Entry:
+        """The newest entry of a key, perhaps a marker. NoSuchKey."""
+        source = source or self._database
+        entry = current_of(source, bucket, key).entry
         if entry is not None:
             return entry
-        for entry in shown_entries(self._database, bucket, key):
+        for entry in shown_entries(source, bucket, key):
             return entry
         raise NoSuchKey("there is no object under this key")
 
@@ -85,10 +87,10 @@ class ObjectReading:
         source = source or self._database
         id = 0 if name == NULL_VERSION else sequence_or_none(name)
         current = current_of(source, bucket, key).entry
-        if current is not None and id is not None and _is_called(current, id):
+        if current is not None and id is not None and is_called(current, id):
             return current, True
         for at, entry in enumerate(shown_entries(source, bucket, key)):
-            if id is not None and _is_called(entry, id):
+            if id is not None and is_called(entry, id):
                 return entry, at == 0
         raise NoSuchVersion(f"the object has no version {name}")
 
@@ -116,7 +118,7 @@ class ObjectReading:
             return self._bare(bucket, key, entry, latest, marker=True, owner=entry.owner)
         ino = entry.stretch.ino
         self._core.expose(ino)
-        inode, xattrs = self._attributes(ino, entry)
+        inode, xattrs = self.attributes(ino, entry)
         metadata, missing = metadata_of(inode, xattrs) if inode is not None else ({}, 0)
         if version is None:
             info = self._bare(bucket, key, entry, latest, marker=False)
@@ -194,7 +196,7 @@ class ObjectReading:
             owner=owner,
         )
 
-    def _attributes(self, ino: int, entry: Entry) -> tuple[Inode | None, dict[bytes, bytes]]:
+    def attributes(self, ino: int, entry: Entry) -> tuple[Inode | None, dict[bytes, bytes]]:
         """The attributes that a version has, or had last."""
         database = self._database
         if entry.until == FOREVER:
@@ -223,10 +225,6 @@ class ObjectReading:
         self._core.expose(info.ino)
         return PastFile(self._core, self._reader, version)
 
-    def current(self, bucket: Bucket, key: bytes, source: Source) -> Current:
-        """See `current_of`."""
-        return current_of(source, bucket, key)
-
 
 def _with(info: ObjectInfo, **fields: object) -> ObjectInfo:
     if "missing" in fields:
@@ -249,6 +247,6 @@ def sequence_or_none(name: str) -> int | None:
     return sequence if 0 < sequence < FOREVER and version_id(sequence) == name else None
 
 
-def _is_called(entry: Entry, id: int) -> bool:
+def is_called(entry: Entry, id: int) -> bool:
     """Whether an entry is the one with this id; 0: the null one."""
     return entry.null if id == 0 else entry.id == id and not entry.null

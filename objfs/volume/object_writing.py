@@ -50,7 +50,13 @@ from objfs.volume.object_keys import check_key, components
 from objfs.volume.object_lock import encode_retention
 from objfs.volume.object_metadata import Posix, posix_of, xattrs_of
 from objfs.volume.object_reading import CHECKSUM_TYPE, ObjectReading
-from objfs.volume.object_types import COMPOSITE, Conditions, ObjectInfo, PutAttributes
+from objfs.volume.object_types import (
+    COMPOSITE,
+    Conditions,
+    LockRetention,
+    ObjectInfo,
+    PutAttributes,
+)
 from objfs.volume.writeback import Writeback
 
 
@@ -130,8 +136,8 @@ class ObjectWriting:
         PreconditionFailed, NoSuchKey (If-Match), AttributeTooLarge, NoSpace, StorageError."""
         core = self._core
         xattrs = xattrs_of(attributes.metadata)
-        await self._seal_displaced(bucket, key)
-        await self._make_deep(bucket, key, attributes, conditions)
+        await self.seal_displaced(bucket, key)
+        await self.make_deep(bucket, key, _owner(attributes), conditions)
         row = self._reading.bucket(bucket)
         parts = components(key)
         ino, missing = missing_of(self._database, row.root, parts[:-1])
@@ -144,7 +150,7 @@ class ObjectWriting:
             await self._seen()
         return info
 
-    async def _seal_displaced(self, bucket: str, key: bytes) -> None:
+    async def seal_displaced(self, bucket: str, key: bytes) -> None:
         """What is written to the file that goes becomes a version before it does."""
         while True:
             found = current_of(self._database, self._reading.bucket(bucket), key)
@@ -152,8 +158,8 @@ class ObjectWriting:
                 return
             await self._writeback.seal_displaced(found.inode.ino)
 
-    async def _make_deep(
-        self, bucket: str, key: bytes, attributes: PutAttributes, conditions: Conditions | None
+    async def make_deep(
+        self, bucket: str, key: bytes, owner: Owner, conditions: Conditions | None
     ) -> None:
         """Make so many of the directories that the last change can make the others."""
         directories = components(key)[:-1]
@@ -162,14 +168,15 @@ class ObjectWriting:
             _, missing = missing_of(self._database, row.root, directories)
             if len(missing) <= limits.DIRECTORIES_PER_CHANGE_MAX:
                 return
-            self._check(row, key, current_of(self._database, row, key), conditions)
+            self.check(row, key, current_of(self._database, row, key), conditions)
             with self._core.change() as change:
                 above = directories[: -limits.DIRECTORIES_PER_CHANGE_MAX]
-                make_directories(self._core, change, row, above, _owner(attributes))
+                make_directories(self._core, change, row, above, owner)
 
-    def _check(
+    def check(
         self, bucket: Bucket, key: bytes, found: Current, conditions: Conditions | None
     ) -> None:
+        """What a change demands of what is there now."""
         if conditions is not None:
             entry = found.entry
             conditions.check_write(
@@ -191,7 +198,7 @@ class ObjectWriting:
         with core.change() as change:
             row = self._reading.bucket(bucket, change)
             found = current_of(change, row, key)
-            self._check(row, key, found, conditions)
+            self.check(row, key, found, conditions)
             if core.quotas:
                 core.check_quota(row.id, limits.KIB)
             directory = make_directories(core, change, row, parts[:-1], _owner(attributes))
@@ -270,7 +277,7 @@ class ObjectWriting:
                 encryption=attributes.encryption,
                 tags=attributes.tags or None,
                 acl=attributes.acl,
-                retention=encode_retention(attributes.retention),
+                retention=encode_retention(attributes.retention or self._default(inode, change)),
                 hold=attributes.hold,
             )
         )
@@ -283,6 +290,11 @@ class ObjectWriting:
             sealed=change.sequence,
             given=True,
         )
+
+    def _default(self, inode: Inode, change: Change) -> LockRetention | None:
+        """What object lock gives to a version of which the client says nothing."""
+        rule = self._core.locks.get(inode.bucket)
+        return None if rule is None else rule.at(change.time_ns)
 
 
 class Put:

@@ -6,8 +6,14 @@ a key a new object in `object_writing.py`. Bucket names are text, keys bytes.
 
 from collections.abc import Awaitable, Callable
 
+from objfs.volume.buckets import Buckets
 from objfs.volume.core import Core
+from objfs.volume.erasing import Erasing
+from objfs.volume.forgetting import Forgetting
 from objfs.volume.history import History
+from objfs.volume.object_amending import ObjectAmending
+from objfs.volume.object_buckets import ObjectBuckets
+from objfs.volume.object_deleting import ObjectDeleting
 from objfs.volume.object_reading import ObjectReading
 from objfs.volume.object_writing import ObjectWriting
 from objfs.volume.reading import Reader
@@ -23,6 +29,8 @@ class Objects:
         history: History,
         reader: Reader,
         writeback: Writeback,
+        erasing: Erasing,
+        buckets: Buckets,
         seen: Callable[[], Awaitable[None]],
     ) -> None:
         self.reading = reading = ObjectReading(core, history, reader)
@@ -31,4 +39,8 @@ class Objects:
         self.open = reading.open
         self.versions = reading.versions
         self.put = writing.put
+        self.amend = ObjectAmending(core, reading).amend
+        forget = Forgetting(core, history, erasing).forget
+        self.delete_bucket = ObjectBuckets(core, reading, buckets, forget).delete_bucket
+        self.delete = ObjectDeleting(core, reading, writing, erasing, seen).delete
         self.copy = writing.copy

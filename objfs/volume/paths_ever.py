@@ -12,13 +12,14 @@ read, whatever its length.
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
-from objfs.base.limits import ROWS_PER_BATCH_MAX
+from objfs.base.limits import KEY_BYTES_MAX, ROWS_PER_BATCH_MAX
 from objfs.meta.database import Database
 from objfs.meta.rows import Bucket, Version
 from objfs.meta.tables import DENTRY, DENTRY_PAST, VERSION
 from objfs.volume.moments import time_of
 from objfs.volume.showing import (
     FOREVER,
+    OWN_ENTRY,
     Stretch,
     erased_entries,
     is_there,
@@ -28,6 +29,7 @@ from objfs.volume.showing import (
 )
 
 _PAGE = ROWS_PER_BATCH_MAX
+_AFTER_ALL = b"\xff" * (KEY_BYTES_MAX + 1)  # no name comes after this
 
 
 class Place(NamedTuple):
@@ -61,7 +63,7 @@ def paths_ever(
     that are `passed_over`, and what lies below them, are left out too."""
     levels = [_Level(b"", b"", [bucket.root])]
     for part in split_key(after):
-        levels[-1].after = part
+        levels[-1].after = part or _AFTER_ALL
         prefix = levels[-1].prefix + part
         if part.endswith(b"/") and prefix != after:
             levels.append(_Level(prefix, b"", _directories(database, bucket, prefix)))
@@ -73,6 +75,9 @@ def paths_ever(
             levels.pop()
             if not path:
                 return
+            own = stretches_of(database, bucket.root, path + OWN_ENTRY)
+            if own := [each for each in own if not each.own]:  # an object `dir/` that S3 put
+                yield Place(path + OWN_ENTRY, own)
         elif key.endswith(b"/"):
             if not passed_over(path):
                 levels.append(_Level(path, b"", _directories(database, bucket, path)))

@@ -60,6 +60,9 @@ class Pruning:
     async def _is_empty(self, ino: int, route: Route) -> bool:
         """Whether nothing in the directory is visible in the time of a route. Of each name in it
         the row that ends first after the beginning decides: later ones begin later."""
+        own = self._database.scan(DENTRY_PAST, (ino, b""))
+        if any(row.ino != ino and row.shown < row.until for row in own):
+            return False  # an object `dir/` that S3 put
         after: bytes | None = b""
         while after is not None:
             rows, stopped = self._database.scan_nearest(

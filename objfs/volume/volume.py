@@ -111,8 +111,11 @@ class Volume:
         self.set_bucket = buckets.set_bucket
         self.check_deletable = buckets.check_deletable
         self.delete_bucket = buckets.delete_bucket
+        self.document = buckets.document
+        self.set_document = buckets.set_document
+        self.set_lock_rule = buckets.set_lock_rule
         # Objects
-        self.objects = Objects(core, history, reader, writeback, self.seen)
+        self.objects = Objects(core, history, reader, writeback, erasing, buckets, self.seen)
         self.keys = Keys(core)
         # Who may ask
         self.identities = Identities(core)
