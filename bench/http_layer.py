@@ -6,8 +6,6 @@ little as possible around them.
 """
 
 import contextlib
-import datetime
-import ipaddress
 import multiprocessing
 import os
 import resource
@@ -21,10 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.certificate import make_certificate
 from objfs.base.limits import GIB, KIB, MIB
 from objfs.base.system import SystemClock, SystemRandomness
 from objfs.s3.http import Bytes, Request, Response, Stream
@@ -41,34 +37,6 @@ HEAD = (
     "SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={signature}\r\n"
     "Content-Length: {length}\r\n\r\n"
 )
-
-
-def certificate(directory: Path) -> Path:
-    """A self-signed certificate of 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "objfs bench")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    file = directory / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 # --- The server -----------------------------------------------------------------------------------
@@ -204,7 +172,7 @@ def small(connection: socket.socket, method: str, name: str) -> Figure:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        file = certificate(Path(directory))
+        file = make_certificate(Path(directory) / "server.pem")
         for tls, name in ((None, ""), (file, ", TLS")):
             for measure in (stream, small):
                 for method in ("PUT", "GET"):

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from bench.certificate import make_certificate
 from tests.cli.conftest import CommandLine
 from tests.programs.drive import OBJFS, Drive
-from tests.s3.conftest import make_certificate
 
 READY = "serving S3 at "
 

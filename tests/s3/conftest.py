@@ -1,8 +1,6 @@
 """A server of HTTP in the test's own loop: on sockets of 127.0.0.1, and on streams in memory."""
 
 import contextlib
-import datetime
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -12,10 +10,8 @@ from typing import NamedTuple
 import pytest
 import trio
 import trio.testing
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.certificate import make_certificate
 from objfs.base.ports import Clock
 from objfs.base.system import SystemClock, SystemRandomness
 from objfs.s3.answers import Identity
@@ -182,26 +178,6 @@ def reset(stream: trio.abc.Stream) -> None:
     assert isinstance(stream, trio.SocketStream)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     stream.socket.close()
-
-
-def make_certificate(file: Path, name: str = "objfs test") -> Path:
-    """A self-signed certificate of 127.0.0.1 and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder(called, called, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 @pytest.fixture(scope="session")

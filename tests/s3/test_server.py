@@ -12,13 +12,14 @@ import trio
 import trio.testing
 from cryptography import x509
 
+from bench.certificate import make_certificate
 from objfs.base.errors import InvalidRequest, ListenError
 from objfs.base.limits import MIB
 from objfs.s3 import listening
 from objfs.s3.errors import S3Error
 from objfs.s3.http import Bytes, Request, Response, Stream
 from objfs.s3.listening import Address, Certificate, bind, parse_address
-from tests.s3.conftest import make_certificate, reset, serving
+from tests.s3.conftest import reset, serving
 
 GET = b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n"
 UNREAD_BYTES = 100_000_000
