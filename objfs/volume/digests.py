@@ -1,13 +1,15 @@
 """The sums of an object's bytes: MD5 for its ETag, and the checksums that a client asked for.
 
-They are taken in one pass, in a thread where there is much: `update` releases the interpreter's
-lock for buffers over 2 KiB, or is done by C in a moment.
+They are taken in one pass, in a thread where there is much: hashes release the interpreter's lock
+for buffers over 2 KiB, the CRCs are done by C in a moment.
 """
 
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
+
+from awscrt.checksums import crc32c, crc64nvme  # type: ignore[import-untyped]
 
 from objfs.base.errors import ChecksumMismatch, InvalidRequest
 from objfs.volume.dirty import Buffer
@@ -19,23 +21,27 @@ class _Hash(Protocol):
     def digest(self) -> bytes: ...
 
 
-class Crc32:
-    """CRC-32 of ISO 3309, big-endian as S3 has it."""
+class Crc:
+    """A cyclic redundancy check, big-endian as S3 has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[[Buffer, int], int], length: int) -> None:
+        self._function = function
+        self._length = length
         self._value = 0
 
     def update(self, data: Buffer) -> None:
         """Add bytes."""
-        self._value = zlib.crc32(data, self._value)
+        self._value = self._function(data, self._value)
 
     def digest(self) -> bytes:
         """Of all bytes so far."""
-        return self._value.to_bytes(4, "big")
+        return self._value.to_bytes(self._length, "big")
 
 
 ALGORITHMS: dict[str, Callable[[], _Hash]] = {
-    "CRC32": Crc32,
+    "CRC32": lambda: Crc(zlib.crc32, 4),
+    "CRC32C": lambda: Crc(crc32c, 4),
+    "CRC64NVME": lambda: Crc(crc64nvme, 8),
     "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
     "SHA256": hashlib.sha256,
 }

@@ -29,6 +29,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "zstandard": ("objfs/store/",),
     "h11": ("objfs/s3/heads.py",),
     "prometheus_client": ("objfs/s3/metrics.py",),
+    "awscrt": ("objfs/volume/digests.py",),
     "cryptography": ("objfs/auth/",),
     "jwt": ("objfs/auth/",),
     "click": ("objfs/cli/",),

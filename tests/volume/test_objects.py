@@ -11,6 +11,7 @@ import trio
 from objfs.base.errors import (
     AttributeTooLarge,
     ChecksumMismatch,
+    DirectoryNotEmpty,
     InvalidRequest,
     KeyTooLong,
     NoSuchBucket,
@@ -21,6 +22,7 @@ from objfs.base.errors import (
 )
 from objfs.base.types import AttributeChange
 from objfs.meta.tables import DENTRY, EXTENT, INODE, ORPHAN, UNSEALED
+from objfs.volume.digests import Digests
 from objfs.volume.object_types import Conditions, ObjectInfo, PutAttributes
 from tests.model.harness import BUCKET
 from tests.volume.store import ME, Store
@@ -55,6 +57,7 @@ async def get(store: Store, key: bytes, version_id: str | None = None) -> bytes:
 
 
 async def test_what_is_put_is_an_object_and_a_file(store: Store) -> None:
+    """S13.1"""
     info = await put(store, b"a/b/c", b"hello")
     assert (info.size, info.etag) == (5, hashlib.md5(b"hello").hexdigest())
     assert info == store.volume.objects.head(BUCKET, b"a/b/c")
@@ -69,6 +72,7 @@ async def test_what_is_put_is_an_object_and_a_file(store: Store) -> None:
 
 
 async def test_a_small_object_is_one_change_and_one_sync(store: Store) -> None:
+    """S13.6"""
     await put(store, b"before", b"x")
     log = store.volume.core.log
     before, syncs = log.last_sequence, log.statistics().syncs
@@ -80,6 +84,7 @@ async def test_a_small_object_is_one_change_and_one_sync(store: Store) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 300_000, 4 << 20, (9 << 20) + 17])
 async def test_bodies_of_all_sizes(store: Store, size: int) -> None:
+    """S13.5"""
     data = os.urandom(1 << 16) * (size // (1 << 16) + 1)
     data = data[:size]
     body = store.volume.objects.put(BUCKET, b"k", ("CRC32", "SHA256"))
@@ -105,6 +110,18 @@ async def test_bodies_of_all_sizes(store: Store, size: int) -> None:
     assert await get(store, b"k") == data
 
 
+def test_checksums_of_the_standards_examples() -> None:
+    digests = Digests(("CRC32", "CRC32C", "CRC64NVME"))
+    digests.update([b"1234", bytearray(b"56789")])
+    assert digests.checksums() == {
+        "CRC32": bytes.fromhex("cbf43926"),
+        "CRC32C": bytes.fromhex("e3069283"),
+        "CRC64NVME": bytes.fromhex("ae8b14860a799888"),
+    }
+    with pytest.raises(InvalidRequest):
+        Digests(("CRC16",))
+
+
 async def test_chunks_in_the_background(store: Store) -> None:
     data = os.urandom(1 << 20) * 13
     async with trio.open_nursery() as nursery:
@@ -117,6 +134,7 @@ async def test_chunks_in_the_background(store: Store) -> None:
 
 
 async def test_what_is_aborted_or_refused_leaves_nothing(store: Store) -> None:
+    """S13.8"""
     database = store.volume.core.database
     inodes = len(database.scan(INODE))
     for size in (10, 6 << 20):
@@ -140,6 +158,7 @@ async def test_what_is_aborted_or_refused_leaves_nothing(store: Store) -> None:
 
 
 async def test_what_a_crash_interrupts_leaves_nothing(store: Store) -> None:
+    """S13.8"""
     body = store.volume.objects.put(BUCKET, b"x/y")
     await body.write(os.urandom(6 << 20))
     await store.volume.sync()
@@ -152,6 +171,7 @@ async def test_what_a_crash_interrupts_leaves_nothing(store: Store) -> None:
 
 
 async def test_keys_that_posix_cannot_name(store: Store) -> None:
+    """S13.1, S13.2"""
     keys = [
         b"a//b",
         b"/",
@@ -173,6 +193,8 @@ async def test_keys_that_posix_cannot_name(store: Store) -> None:
     for name in (b"n" * 300, b"m" * 300, b".objfs"):
         with pytest.raises((NotFound, InvalidRequest)):
             store.volume.lookup(store.root, name)
+    with pytest.raises(DirectoryNotEmpty):
+        store.volume.rmdir(store.root, b"a")
     for key, error in ((b"k" * 1025, KeyTooLong), (b"", InvalidRequest)):
         with pytest.raises(error):
             store.volume.objects.put(BUCKET, key)
@@ -181,6 +203,7 @@ async def test_keys_that_posix_cannot_name(store: Store) -> None:
 
 
 async def test_a_directory_shadows_a_file_in_the_mount_only(store: Store) -> None:
+    """S13.2"""
     for first, second in ((b"a", b"a/b"), (b"c/d", b"c")):
         await put(store, first, b"1")
         await put(store, second, b"2")
@@ -198,6 +221,7 @@ async def test_a_directory_shadows_a_file_in_the_mount_only(store: Store) -> Non
 
 
 async def test_a_directory_of_the_mount_is_an_object(store: Store) -> None:
+    """S13.3"""
     directory = store.volume.mkdir(store.root, b"d", 0o750, ME).ino
     info = store.volume.objects.head(BUCKET, b"d/")
     assert (info.size, info.etag) == (0, hashlib.md5(b"").hexdigest())
@@ -226,6 +250,7 @@ async def test_deep_keys(store: Store) -> None:
 
 
 async def test_a_put_keeps_mode_owner_and_acl(store: Store) -> None:
+    """S13.4"""
     ino = await store.put("f", b"old")
     await store.volume.setattr(ino, AttributeChange(mode=0o4751, uid=7, gid=8))
     store.volume.setxattr(ino, b"user.old", b"1")
@@ -244,6 +269,7 @@ async def test_a_put_keeps_mode_owner_and_acl(store: Store) -> None:
 
 
 async def test_a_new_key_has_the_owner_of_who_puts_it(store: Store) -> None:
+    """S13.4"""
     info = await put(store, b"d/k", b"", PutAttributes(uid=7, gid=8))
     assert info.metadata == {}
     for path in (b"d", b"d/k"):
@@ -253,6 +279,7 @@ async def test_a_new_key_has_the_owner_of_who_puts_it(store: Store) -> None:
 
 
 async def test_a_put_replaces_symlinks_and_never_follows_them(store: Store) -> None:
+    """S13.4"""
     await store.put("target", b"t")
     store.volume.symlink(store.root, b"s", b"target", ME)
     store.volume.mknod(store.root, b"p", stat.S_IFIFO | 0o600, 0, ME)
@@ -268,6 +295,7 @@ async def test_a_put_replaces_symlinks_and_never_follows_them(store: Store) -> N
 
 
 async def test_metadata_are_extended_attributes(store: Store) -> None:
+    """S13.12"""
     sent = {"colour": "blue", "mtime": "1700000000.25", "mode": "33152", "x": "ü"}
     info = await put(store, b"k", b"", PutAttributes(metadata=sent))
     assert info.metadata == sent
@@ -291,6 +319,7 @@ async def test_metadata_are_extended_attributes(store: Store) -> None:
 
 
 async def test_files_of_the_mount_have_true_etags_at_once(store: Store) -> None:
+    """S13.5"""
     seen = set()
     handle = store.create("f")
     for at in range(4):
@@ -309,6 +338,7 @@ async def test_files_of_the_mount_have_true_etags_at_once(store: Store) -> None:
 
 
 async def test_conditions_are_tested_in_the_commit(store: Store) -> None:
+    """S13.7"""
     objects = store.volume.objects
     one, two = objects.put(BUCKET, b"k"), objects.put(BUCKET, b"k")
     for each in (one, two):
@@ -336,6 +366,7 @@ async def test_versions_of_a_key(store: Store) -> None:
 
 
 async def test_the_kernel_is_told_of_what_changed(store: Store) -> None:
+    """S13.6"""
     told = []
     store.volume.core.invalidate = lambda ino, name: told.append((ino, name))
     await put(store, b"d/e/f", b"1")
@@ -346,6 +377,7 @@ async def test_the_kernel_is_told_of_what_changed(store: Store) -> None:
 
 
 async def test_a_copy_shares_the_bytes(store: Store) -> None:
+    """S13.13"""
     source = await put(store, b"a", os.urandom(300_000), PutAttributes(metadata={"k": "v"}))
     extents = len(store.volume.core.database.scan(EXTENT))
     copied = await store.volume.objects.copy(source, BUCKET, b"b/c", PutAttributes())
@@ -361,6 +393,7 @@ async def test_a_copy_shares_the_bytes(store: Store) -> None:
 
 
 async def test_null_versions(store: Store) -> None:
+    """S13.10"""
     volume = store.volume
     volume.create_bucket("plain", versioning="off")
     for at in range(3):

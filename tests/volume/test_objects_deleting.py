@@ -50,6 +50,7 @@ def names(store: Store, key: bytes, bucket: str = BUCKET) -> list[str]:
 
 
 async def test_a_delete_is_a_marker_and_its_end_brings_the_object_back(store: Store) -> None:
+    """S13.9"""
     objects = store.volume.objects
     info = await put(store, b"d/k", b"1", PutAttributes(metadata={"a": "b"}, tags={"t": "1"}))
     deleted = await objects.delete(BUCKET, b"d/k")
@@ -89,6 +90,7 @@ async def test_markers_of_keys_that_are_not_there(store: Store) -> None:
 
 
 async def test_a_marker_stays_when_the_version_below_it_goes(store: Store) -> None:
+    """S13.9"""
     objects = store.volume.objects
     infos = [await put(store, b"k", bytes([at])) for at in range(3)]
     marker = (await objects.delete(BUCKET, b"k")).version_id
@@ -105,6 +107,7 @@ async def test_a_marker_stays_when_the_version_below_it_goes(store: Store) -> No
 
 
 async def test_erasing_the_newest_version_shows_the_one_before(store: Store) -> None:
+    """S13.9"""
     objects = store.volume.objects
     ino = await store.put("k", b"one")
     first = objects.head(BUCKET, b"k")
@@ -129,6 +132,7 @@ async def test_what_is_no_object_is_not_deleted(store: Store) -> None:
 
 
 async def test_directories_with_an_entry_of_their_own_stay(store: Store) -> None:
+    """S13.3"""
     objects = store.volume.objects
     store.volume.mkdir(store.root, b"d", 0o755, ME)
     await put(store, b"d/e/f/g", b"1")
@@ -196,6 +200,7 @@ def soon(store: Store, days: int = 1) -> int:
 
 
 async def test_retention_keeps_a_version_from_every_eraser(store: Store) -> None:
+    """S13.11"""
     bucket, objects = await locked_bucket(store), store.volume.objects
     until = soon(store)
     kept = PutAttributes(retention=LockRetention("COMPLIANCE", until))
@@ -219,6 +224,7 @@ async def test_retention_keeps_a_version_from_every_eraser(store: Store) -> None
 
 
 async def test_governance_gives_way_to_who_bypasses_it(store: Store) -> None:
+    """S13.11"""
     bucket, objects = await locked_bucket(store), store.volume.objects
     kept = PutAttributes(retention=LockRetention("GOVERNANCE", soon(store, 10)))
     info = await put(store, b"k", b"1", kept, bucket=bucket)
@@ -248,6 +254,7 @@ async def test_a_hold_has_no_end(store: Store) -> None:
 
 
 async def test_the_rule_of_a_bucket_counts_for_both_doors(store: Store) -> None:
+    """S13.11"""
     bucket = await locked_bucket(store, LockRule("GOVERNANCE", 3))
     volume, objects = store.volume, store.volume.objects
     root = volume.root(bucket)
@@ -299,6 +306,7 @@ async def test_amending(store: Store) -> None:
 
 
 async def test_a_bucket_goes_when_nothing_is_shown(store: Store) -> None:
+    """S13.14"""
     volume, objects = store.volume, store.volume.objects
     for versioning in ("off", "on"):
         volume.create_bucket("bucket", owner="me", versioning=versioning)

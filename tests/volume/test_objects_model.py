@@ -194,6 +194,7 @@ class Run:
     async def compare(self) -> None:
         for key, kept in self.reference.keys.items():
             await self.compare_key(key, kept)
+        await self.compare_lists()
         seen = await self.tree(self.store.volume.root(BUCKET), b"")
         live = {
             key: self.reference.live(key)
@@ -225,6 +226,38 @@ class Run:
             assert raised.value.version_id == infos[0].version_id
         else:
             assert objects.head(BUCKET, key) == infos[0]
+
+    async def compare_lists(self) -> None:
+        """The lists of the bucket, in small pages."""
+        keys = self.store.volume.keys
+        live, after = [], b""
+        while True:
+            page = await keys.list_keys(BUCKET, after=after, limit=3)
+            live += [(info.key, info.version_id) for info in page.entries]
+            after = page.next
+            if not page.truncated:
+                break
+        expected = sorted(self.reference.keys.items())
+        assert live == [
+            (key, kept[0].id) for key, kept in expected if kept and kept[0].data is not None
+        ]
+        listed, key_marker, version_marker = [], b"", ""
+        while True:
+            versions = await keys.list_versions(
+                BUCKET, key_marker=key_marker, version_marker=version_marker, limit=3
+            )
+            listed += [
+                (info.key, info.version_id, info.delete_marker, info.latest)
+                for info in versions.entries
+            ]
+            key_marker, version_marker = versions.next_key, versions.next_version
+            if not versions.truncated:
+                break
+        assert listed == [
+            (key, each.id, each.data is None, at == 0)
+            for key, kept in expected
+            for at, each in enumerate(kept)
+        ]
 
     async def tree(self, ino: int, path: bytes) -> dict[bytes, bytes]:
         """The files that the mount shows, with their bytes."""
@@ -266,6 +299,7 @@ async def check(seed: int, state: str, steps: int) -> None:
 
 @pytest.mark.parametrize("state", STATES)
 async def test_both_doors_agree(state: str) -> None:
+    """S13.1, S13.6, S13.9, S13.10"""
     await check(1, state, 30)
 
 
