@@ -15,7 +15,7 @@ from objfs.base.errors import InvalidRequest
 from objfs.base.system import SystemRandomness, TrioThreads
 from objfs.cli.clock import command_clock
 from objfs.cli.store_directory import StoreDirectory
-from objfs.s3.door import REGION, DoorSettings
+from objfs.s3.calls import REGION, DoorSettings
 from objfs.s3.listening import Address, Certificate, bind, parse_address
 from objfs.s3.service import Service
 from objfs.volume.volume import Volume

@@ -9,8 +9,9 @@ import trio
 
 from objfs.base.ports import Clock, Randomness, Threads
 from objfs.s3.audit import AuditLog
+from objfs.s3.calls import DoorSettings
 from objfs.s3.connection import Outcome
-from objfs.s3.door import Door, DoorSettings
+from objfs.s3.door import Door
 from objfs.s3.endpoints import Endpoints
 from objfs.s3.figures import Figures
 from objfs.s3.listening import Certificate
@@ -38,7 +39,7 @@ class Service:
         self._figures = Figures()
         self._audit = AuditLog(log_directory, threads)
         endpoints = Endpoints(
-            Door(volume, clock, settings),
+            Door(volume, clock, settings, identities=volume.identities, threads=threads),
             Metrics(volume.status, self._figures),
             self._trouble,
             domains=settings.domains,

@@ -20,6 +20,8 @@ from objfs.volume.core import Core
 from objfs.volume.history import History
 from objfs.volume.object_lock import LOCK_RULE, LockRule, encode_rule, lock_rule
 
+__all__ = ["Bucket", "Buckets"]
+
 _VERSIONING = ("on", "suspended", "off")
 
 
@@ -62,9 +64,10 @@ class Buckets:
         uid: int = 0,
         gid: int = 0,
         mode: int = 0o755,
+        documents: dict[str, bytes] | None = None,
     ) -> Bucket:
         """Make a bucket with an empty root directory; with object lock (`lock`) it keeps versions
-        for good. BucketExists, InvalidRequest."""
+        for good. `documents` as `set_document` keeps them. BucketExists, InvalidRequest."""
         check_bucket_name(name)
         _check_versioning(versioning, lock)
         with self._core.change() as change:
@@ -80,6 +83,7 @@ class Buckets:
                 versioning,
                 lock=lock,
                 quota_bytes=quota_bytes,
+                policy=documents or {},
                 null_spans=[change.sequence] if versioning != "on" else [],
                 off_spans=[change.sequence] if versioning == "off" else [],
             )
@@ -152,6 +156,15 @@ class Buckets:
         if not self.bucket(bucket).lock:
             raise InvalidRequest(f"bucket {bucket!r} has no object lock")
         self.set_document(bucket, LOCK_RULE, None if rule is None else encode_rule(rule))
+
+    def set_lock(self, bucket: str) -> None:
+        """Give object lock to a bucket that keeps versions, for good. NoSuchBucket,
+        InvalidRequest."""
+        with self._core.change() as change:
+            row = replace(self.bucket(bucket), lock=True)
+            _check_versioning(row.versioning, row.lock)
+            change.put(row)
+        self._remember(row)
 
     def check_deletable(self, name: str, *, force: bool = False) -> None:
         """Raises what `delete_bucket` would."""

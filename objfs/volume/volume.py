@@ -113,6 +113,7 @@ class Volume:
         self.delete_bucket = buckets.delete_bucket
         self.document = buckets.document
         self.set_document = buckets.set_document
+        self.set_lock = buckets.set_lock
         self.set_lock_rule = buckets.set_lock_rule
         # Objects
         self.objects = Objects(core, history, reader, writeback, erasing, buckets, self.seen)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objfs.auth.ownership import OWNERSHIPS, PublicAccessBlock, decode_block
 from objfs.s3.documents import access, buckets, cors, encryption, locking, tagging
 from objfs.s3.documents.stored import load, store
 from objfs.volume.object_types import LockRetention
@@ -335,8 +336,8 @@ def test_public_access_and_ownership() -> None:
     flags = {"BlockPublicAcls": True, "RestrictPublicBuckets": True}
     body = request("PutPublicAccessBlock", PublicAccessBlockConfiguration=flags)
     found = access.parse_public_access(body)
-    assert found == access.PublicAccess(block_acls=True, restrict=True)
-    assert load(access.PublicAccess, store(found)) == found
+    assert found == PublicAccessBlock(block_public_acls=True, restrict_public_buckets=True)
+    assert decode_block(found.encode()) == found
     answer = understood("GetPublicAccessBlock", access.write_public_access(found))
     assert answer["PublicAccessBlockConfiguration"] == {
         "BlockPublicAcls": True,
@@ -344,7 +345,7 @@ def test_public_access_and_ownership() -> None:
         "BlockPublicPolicy": False,
         "RestrictPublicBuckets": True,
     }
-    for ownership in access.OWNERSHIPS:
+    for ownership in OWNERSHIPS:
         controls = {"Rules": [{"ObjectOwnership": ownership}]}
         body = request("PutBucketOwnershipControls", OwnershipControls=controls)
         assert access.parse_ownership(body) == ownership

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from objfs.base.system import InlineThreads, SystemClock, SystemRandomness
 from objfs.s3.audit import FILE
-from objfs.s3.door import DoorSettings
+from objfs.s3.calls import DoorSettings
 from objfs.s3.endpoints import Endpoints
 from objfs.s3.errors import S3Error
 from objfs.s3.figures import Figures

@@ -1,57 +1,58 @@
-"""PublicAccessBlock and OwnershipControls: who may open a bucket to others, and to whom objects
-belong."""
+"""PublicAccessBlock and OwnershipControls as XML: who may open a bucket to others, and to whom
+objects belong (`objfs/auth/ownership.py` says what they mean)."""
 
+from objfs.auth.ownership import OWNERSHIPS, Ownership, PublicAccessBlock
 from objfs.s3 import xml_writer
-from objfs.s3.documents.stored import Document
+from objfs.s3.errors import invalid_argument
 from objfs.s3.xml_reader import malformed, parse
 
-OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 _FLAGS = {
-    "BlockPublicAcls": "block_acls",
-    "IgnorePublicAcls": "ignore_acls",
-    "BlockPublicPolicy": "block_policy",
-    "RestrictPublicBuckets": "restrict",
+    "BlockPublicAcls": "block_public_acls",
+    "IgnorePublicAcls": "ignore_public_acls",
+    "BlockPublicPolicy": "block_public_policy",
+    "RestrictPublicBuckets": "restrict_public_buckets",
 }
+OWNERSHIP_HEADER = "x-amz-object-ownership"
 
 
-class PublicAccess(Document, frozen=True):
-    """The four switches of a PublicAccessBlockConfiguration."""
-
-    block_acls: bool = False
-    ignore_acls: bool = False
-    block_policy: bool = False
-    restrict: bool = False
-
-
-def parse_public_access(document: bytes) -> PublicAccess:
+def parse_public_access(document: bytes) -> PublicAccessBlock:
     """A PublicAccessBlockConfiguration; what is not there is off. MalformedXML."""
     root = parse(document, "PublicAccessBlockConfiguration")
     root.only(*_FLAGS)
     root.at_most_one(*_FLAGS)
-    return PublicAccess(**{field: root.flag(name) or False for name, field in _FLAGS.items()})
+    return PublicAccessBlock(**{field: root.flag(name) or False for name, field in _FLAGS.items()})
 
 
-def write_public_access(configuration: PublicAccess) -> bytes:
+def write_public_access(block: PublicAccessBlock) -> bytes:
     """The PublicAccessBlockConfiguration document."""
     return xml_writer.document(
         "PublicAccessBlockConfiguration",
-        (
-            xml_writer.element(name, bool(getattr(configuration, field)))
-            for name, field in _FLAGS.items()
-        ),
+        (xml_writer.element(name, bool(getattr(block, field))) for name, field in _FLAGS.items()),
     )
 
 
-def parse_ownership(document: bytes) -> str:
-    """What an OwnershipControls document sets: one of OWNERSHIPS. MalformedXML."""
+def _known(text: str | None) -> Ownership | None:
+    return next((each for each in OWNERSHIPS if each == text), None)
+
+
+def parse_ownership(document: bytes) -> Ownership:
+    """What an OwnershipControls document sets. MalformedXML."""
     root = parse(document, "OwnershipControls")
     root.only("Rule")
     if len(root.children) != 1:
         raise malformed()
-    ownership = root.children[0].needed("ObjectOwnership")
-    if ownership not in OWNERSHIPS:
+    ownership = _known(root.children[0].needed("ObjectOwnership"))
+    if ownership is None:
         raise malformed()
     return ownership
+
+
+def ownership_header(value: str | None) -> Ownership | None:
+    """What the header of a CreateBucket sets. InvalidArgument."""
+    found = _known(value)
+    if value is not None and found is None:
+        raise invalid_argument("Invalid x-amz-object-ownership header", OWNERSHIP_HEADER, value)
+    return found
 
 
 def write_ownership(ownership: str) -> bytes:

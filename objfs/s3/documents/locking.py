@@ -1,11 +1,12 @@
 """Object lock: the configuration of a bucket, the retention and the legal hold of a version."""
 
-from objfs.base.limits import DAY_NS, LOCK_DAYS_MAX, LOCK_YEARS_MAX
+from objfs.base.limits import LOCK_DAYS_MAX, LOCK_YEARS_MAX
 from objfs.s3 import xml_writer
 from objfs.s3.dates import iso_date, parse_iso_date
 from objfs.s3.documents.stored import Document
 from objfs.s3.errors import S3Error
 from objfs.s3.xml_reader import malformed, parse
+from objfs.volume.object_lock import LockRule
 from objfs.volume.object_types import LockRetention
 
 MODES = ("GOVERNANCE", "COMPLIANCE")
@@ -19,12 +20,16 @@ class LockConfiguration(Document, frozen=True):
     days: int | None = None
     years: int | None = None
 
-    def retention(self, now_ns: int) -> LockRetention | None:
-        """The retention of a version that is made now."""
+    @property
+    def rule(self) -> LockRule | None:
+        """The same for the volume."""
         if self.mode is None:
             return None
-        days = self.days or (self.years or 0) * _YEAR_DAYS
-        return LockRetention(self.mode, now_ns + days * DAY_NS)
+        return LockRule(self.mode, self.days or (self.years or 0) * _YEAR_DAYS)
+
+    def retention(self, now_ns: int) -> LockRetention | None:
+        """The retention of a version that is made now."""
+        return None if self.rule is None else self.rule.at(now_ns)
 
 
 def parse_lock(document: bytes) -> LockConfiguration:

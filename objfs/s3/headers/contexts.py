@@ -1,0 +1,78 @@
+"""The condition keys of S3 that a call gives to policies ("Amazon S3 condition keys")."""
+
+from objfs.auth.claims import Place
+from objfs.s3.calls import Call
+from objfs.s3.documents.tagging import HEADER as TAGGING
+from objfs.s3.documents.tagging import parse_tagging_header
+from objfs.volume.object_types import ObjectInfo
+
+_QUERY = {
+    "prefix": "s3:prefix",
+    "delimiter": "s3:delimiter",
+    "max-keys": "s3:max-keys",
+    "versionId": "s3:versionid",
+}
+_HEADERS = (
+    "x-amz-acl",
+    "x-amz-content-sha256",
+    "x-amz-copy-source",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+    "x-amz-object-ownership",
+)
+_OTHER_NAMES = {
+    "x-amz-object-lock-mode": "s3:object-lock-mode",
+    "x-amz-object-lock-retain-until-date": "s3:object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold": "s3:object-lock-legal-hold",
+    "if-match": "s3:if-match",
+    "if-none-match": "s3:if-none-match",
+}
+_PLACES = {
+    Place.HEADER: "REST-HEADER",
+    Place.QUERY: "REST-QUERY-STRING",
+    Place.FORM: "POST",
+}
+
+
+def operation_context(call: Call, info: ObjectInfo | None) -> dict[str, tuple[str, ...]]:
+    """The keys with a value, in lower case. InvalidTag for tags that cannot be."""
+    found: dict[str, tuple[str, ...]] = {}
+    for parameter, name in _QUERY.items():
+        value = call.query(parameter)
+        if value is not None:
+            found[name] = (value,)
+    for header in _HEADERS:
+        value = call.headers.get(header)
+        if value is not None:
+            found[f"s3:{header}"] = (value,)
+    for header, name in _OTHER_NAMES.items():
+        value = call.headers.get(header)
+        if value is not None:
+            found[name] = (value,)
+    if call.caller.place is not None:
+        found["s3:authtype"] = (_PLACES[call.caller.place],)
+        found["s3:signatureversion"] = ("AWS4-HMAC-SHA256",)
+    for key, text in (info.tags if info is not None else {}).items():
+        found[f"s3:existingobjecttag/{key.lower()}"] = (text,)
+    tagging = call.headers.get(TAGGING)
+    if tagging is not None:
+        found.update(tag_context(parse_tagging_header(tagging)))
+    return found
+
+
+def tag_context(tags: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """The keys of tags that a request sets."""
+    found: dict[str, tuple[str, ...]] = {
+        f"s3:requestobjecttag/{key.lower()}": (text,) for key, text in tags.items()
+    }
+    if tags:
+        found["s3:requestobjecttagkeys"] = tuple(tags)
+    return found
