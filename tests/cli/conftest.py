@@ -1,5 +1,6 @@
 """A command line to call in-process, and stores with known histories."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,14 @@ def objfs(capfd: pytest.CaptureFixture[str]) -> CommandLine:
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
-        status = run_command_line([str(argument) for argument in arguments])
+        # A command sets up the logging of its process, which is this one and goes on.
+        root = logging.getLogger()
+        handlers, level = list(root.handlers), root.level
+        try:
+            status = run_command_line([str(argument) for argument in arguments])
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
         ran = Ran(status, *capfd.readouterr())
         if status:
             assert "Traceback" not in ran.err
