@@ -6,7 +6,7 @@ headers, acts and answers. What goes wrong is raised, as an S3Error that names b
 
 import logging
 
-from objfs.base.errors import ObjfsError
+from objfs.base.errors import NoSuchBucket, ObjfsError
 from objfs.base.ports import Clock, Threads
 from objfs.s3.authentication import Authentication
 from objfs.s3.calls import Call, Caller, DoorSettings, Identities, Operate
@@ -130,10 +130,13 @@ class Door:
     # --- other origins ---------------------------------------------------------------------------
 
     def _cors(self, named: Address) -> CorsConfiguration | None:
-        for row in self._room.volume.buckets() if named.bucket else ():
-            if row.name == named.bucket and CORS in row.policy:
-                return load(CorsConfiguration, row.policy[CORS])
-        return None
+        if not named.bucket:
+            return None
+        try:
+            stored = self._room.volume.document(named.bucket, CORS)
+        except NoSuchBucket:
+            return None
+        return None if stored is None else load(CorsConfiguration, stored)
 
     def _preflight(self, request: Request, named: Address) -> Response:
         request.notes.operation = "PreflightRequest"

@@ -150,7 +150,9 @@ _BUCKET = (
         "s3:GetEncryptionConfiguration",
         "s3:PutEncryptionConfiguration",
         "s3:PutEncryptionConfiguration",
-        note="AES256; keys of a KMS are refused",
+        refused=("PUT",),
+        why="the server does not encrypt objects",
+        note="there never is one",
     ),
     *_configuration(
         "lifecycle",
