@@ -15,6 +15,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import trio
 from msgspec.structs import replace
 
 from objfs.base import limits
@@ -283,6 +284,10 @@ class PastFile:
 
     async def read(self, offset: int, size: int) -> Buffer:
         """At most `size` bytes at `offset`, fewer only at the end. DataLost, StaleInode."""
+        data = self._reader.read_nowait(self.handle, offset, size)
+        if data is not None:
+            await trio.lowlevel.checkpoint()
+            return data
         return await self._reader.read(self.handle, offset, size)
 
 
