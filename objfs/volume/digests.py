@@ -6,10 +6,16 @@ for buffers over 2 KiB, the CRCs are done by C in a moment.
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from awscrt.checksums import crc32c, crc64nvme  # type: ignore[import-untyped]
+from awscrt.checksums import (  # type: ignore[import-untyped]
+    combine_crc32,
+    combine_crc32c,
+    combine_crc64nvme,
+    crc32c,
+    crc64nvme,
+)
 
 from objfs.base.errors import ChecksumMismatch, InvalidRequest
 from objfs.volume.dirty import Buffer
@@ -45,6 +51,32 @@ ALGORITHMS: dict[str, Callable[[], _Hash]] = {
     "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
     "SHA256": hashlib.sha256,
 }
+
+
+_COMBINED: dict[str, Callable[[int, int, int], int]] = {
+    "CRC32": combine_crc32,
+    "CRC32C": combine_crc32c,
+    "CRC64NVME": combine_crc64nvme,
+}
+
+
+def combined(algorithm: str, parts: Sequence[tuple[bytes, int]]) -> bytes | None:
+    """The checksum of bytes, from those of its parts and their lengths; None for an algorithm that
+    cannot tell. One part at least."""
+    combine = _COMBINED.get(algorithm)
+    if combine is None:
+        return parts[0][0] if len(parts) == 1 else None
+    value = int.from_bytes(parts[0][0], "big")
+    for digest, length in parts[1:]:
+        value = combine(value, int.from_bytes(digest, "big"), length)
+    return value.to_bytes(len(parts[0][0]), "big")
+
+
+def composite(algorithm: str, digests: Sequence[bytes]) -> bytes:
+    """The checksum of the checksums of parts. InvalidRequest for an unknown algorithm."""
+    sums = Digests((algorithm,))
+    sums.update([b"".join(digests)])
+    return sums.checksums()[algorithm]
 
 
 class Digests:
