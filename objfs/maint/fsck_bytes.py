@@ -43,7 +43,7 @@ class ByteChecks:
         if row is None:
             return
         self._newest(row)
-        if not stat.S_ISREG(row.mode):
+        if not stat.S_ISREG(row.mode) or ino in self._work.core.building:
             return
 
         def allocated(row: Inode) -> Checking[int]:

@@ -1,8 +1,9 @@
 """Which extents belong to nobody, and which lie beyond the end of all that show them.
 
-A content does not know its owners, so they are gathered in one pass over inodes and versions, off
-the loop. Owners come and go meanwhile: what seems to belong to nobody is looked for once more, and
-contents that were made after the pass began are left alone. So are those whose removal has begun.
+A content does not know its owners, so they are gathered in one pass over inodes, versions and
+parts, off the loop. Owners come and go meanwhile: what seems to belong to nobody is looked for once
+more, and contents that were made after the pass began are left alone. So are those whose removal
+has begun.
 """
 
 from array import array
@@ -15,9 +16,9 @@ from objfs.base.limits import IDS_PER_CHANGE_MAX, ROWS_PER_BATCH_MAX
 from objfs.maint.fsck_work import Work
 from objfs.maint.live_records import TABLES as EXTENTS
 from objfs.meta.maintenance import open_reader
-from objfs.meta.tables import INODE, PURGE, SWEEP, VERSION, Table
+from objfs.meta.tables import INODE, PART, PURGE, SWEEP, VERSION, Table
 
-_OWNERS: tuple[Table[Any], ...] = (INODE, VERSION)
+_OWNERS: tuple[Table[Any], ...] = (INODE, VERSION, PART)
 
 
 async def check_owners(work: Work) -> None:
@@ -31,7 +32,7 @@ async def check_owners(work: Work) -> None:
 
 
 async def _owners(work: Work, among: set[int] | None) -> "array[int]":
-    """The contents that inodes and versions have, sorted."""
+    """The contents that inodes, versions and parts of uploads have, sorted."""
     found = array("q")
     async with open_reader(work.database) as reader:
         for table in _OWNERS:

@@ -187,7 +187,9 @@ def _orphan(work: Work, row: Orphan) -> None:
     if inode is None:
         what = "it is known as an orphan and does not exist"
         work.report("orphan-wrong", about, what, lambda change: change.delete(ORPHAN, row.ino))
-    elif row.ino not in work.core.open_inodes and not inode.nlink:
+    elif work.is_in_use(row.ino):
+        return
+    elif not inode.nlink:
         what = "it has no name, and nobody has it open"
         if not work.report("orphan-wrong", about, what) and work.repair:
             end_orphan(work.core, row.ino)
@@ -199,7 +201,7 @@ def _unsealed(work: Work, row: Unsealed) -> None:
     if inode is None:
         what = "it is to be sealed and does not exist"
         work.report("unsealed-wrong", about, what, lambda change: change.delete(UNSEALED, row.ino))
-    elif row.ino not in work.core.open_inodes:
+    elif not work.is_in_use(row.ino):
         what = "its last changes are in no version, and nobody has it open"
         work.report("unsealed-wrong", about, what, ino=row.ino)
         if work.repair:
@@ -208,7 +210,7 @@ def _unsealed(work: Work, row: Unsealed) -> None:
 
 
 def _purge(work: Work, row: Purge) -> None:
-    if work.core.open_inodes:
+    if work.core.open_inodes or row.content in work.core.building:
         return  # it may be theirs
     about = f"purge of content {row.content}"
     work.report("purge-left", about, "it was begun, and nobody goes on with it")

@@ -74,6 +74,10 @@ class Work:
         self.problems.append(problem)
         return problem.mended
 
+    def is_in_use(self, ino: int) -> bool:
+        """Whether somebody has a file open, or is making it."""
+        return ino in self.core.open_inodes or ino in self.core.building
+
     def path(self, ino: int) -> str:
         """A path of an inode, for people."""
         return path_of(self.database, ino, FOREVER - 1).decode(errors="backslashreplace")

@@ -293,8 +293,7 @@ class Sweep(Row, frozen=True):
 
 class Upload(RowWithBlobs, frozen=True):
     """A multipart upload (S3): what the object that it becomes will have besides its bytes. Those
-    are in its parts. When it has ended the row stays for a while, to give the same answer again;
-    the parts go."""
+    are in its parts."""
 
     bucket: int
     key: bytes
@@ -315,19 +314,28 @@ class Upload(RowWithBlobs, frozen=True):
     uid: int = -1
     gid: int = -1
     mtime_ns: int = -1
-    ended_ns: int = 0  # when it was completed or aborted; 0: it goes on
-    entry: int = 0  # the version that it became; 0: none
-    ino: int = 0
-    etag: str = ""
+
+
+class EndedUpload(Row, frozen=True):
+    """An upload that was completed or aborted. Its parts are to go; then the row of one that was
+    completed stays for a while, to give the same answer again."""
+
+    id: int
+    bucket: int
+    key: bytes
+    ended_ns: int
+    cleaned: bool = False  # its parts are gone
+    ino: int = 0  # what it became; 0: it was aborted
+    sealed: int = 0
     asked: bytes = b""  # a digest of the parts that it was completed with
 
 
 class Part(RowWithBlobs, frozen=True):
-    """A part of an upload. Its bytes are the content of an inode without a name."""
+    """A part of an upload. Its bytes are the extents of `content`, which no inode has."""
 
     upload: int
     number: int
-    ino: int
+    content: int
     size: int
     time_ns: int
     etag: str = ""

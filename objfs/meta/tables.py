@@ -1,7 +1,7 @@
 """The tables of the index: which row type each holds, its key, its secondary indexes.
 
 Always holds: a table id is in META records and checkpoints, so it is **never reused and never
-changes**; ids 26 and 27 are kept for identities, 30 and 31 for uploads.
+changes**; ids 26 and 27 are kept for identities, 31 for uploads.
 A key is a tuple of column values, each an integer that fits 64 signed bits, bytes or a string.
 Rows are ordered by key: integers by value, bytes and strings by their bytes. A secondary index
 orders them by its own fields and then by the key, so every order is total. `also` are fields that
@@ -150,15 +150,16 @@ ACCESS_KEY = Table(22, "access_key", rows.AccessKey, ("id",), (Index("user", ("u
 POLICY = Table(23, "policy", rows.Policy, ("key",))
 POLICY_VERSION = Table(24, "policy_version", rows.PolicyVersion, ("policy", "version"))
 PROVIDER = Table(25, "provider", rows.Provider, ("url",))
-# "ended" leads to the uploads that have ended: their parts and, later, their rows are to go.
-UPLOAD = Table(
-    28,
-    "upload",
-    rows.Upload,
-    ("bucket", "key", "id"),
-    (Index("ended", ("ended_ns",)),),
-)
+UPLOAD = Table(28, "upload", rows.Upload, ("bucket", "key", "id"))
 PART = Table(29, "part", rows.Part, ("upload", "number"))
+# "cleaned" leads to those whose parts are to go, and to those that are old.
+ENDED_UPLOAD = Table(
+    30,
+    "ended_upload",
+    rows.EndedUpload,
+    ("id",),
+    (Index("cleaned", ("cleaned", "ended_ns")),),
+)
 
 TABLES: tuple[Table[Any], ...] = (
     BUCKET,
@@ -188,6 +189,7 @@ TABLES: tuple[Table[Any], ...] = (
     PROVIDER,
     UPLOAD,
     PART,
+    ENDED_UPLOAD,
 )
 TABLE_BY_ID: dict[int, Table[Any]] = {table.id: table for table in TABLES}
 TABLE_IDS_END = max(TABLE_BY_ID) + 1

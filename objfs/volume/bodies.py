@@ -153,6 +153,7 @@ class Body:
             change.put(Orphan(ino, change.sequence))
             change.put(Unsealed(ino, change.sequence))  # it has bytes that nobody sees
         self._ino = ino
+        self._core.building.add(ino)
 
     async def _store_chunk(
         self, offset: int, chunk: list[Buffer], before: trio.Event, hashed: trio.Event
@@ -242,6 +243,7 @@ class Body:
 
     def taken(self) -> None:
         """The change that took the bytes has happened."""
+        self._core.building.discard(self._ino)
         self._ino = 0
         self._let_go()
 
@@ -263,3 +265,4 @@ class Body:
         if ino and self._core.log.failed is None:
             self._core.freeing(lambda: end_orphan(self._core, ino))
             self._core.freeing(lambda: purge_unreachable(self._core, ino))
+        self._core.building.discard(ino)

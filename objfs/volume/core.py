@@ -95,6 +95,7 @@ class Core:
         self.active = trio.Event()  # set while background tasks have work
         self.moves = 0  # grows whenever compaction moved extents
         self.unsharing: Counter[int] = Counter()  # contents that are being copied, row by row
+        self.building: set[int] = set()  # inodes and contents without a name that tasks are making
         self._appends: set[trio.Event] = set()  # appended and not committed yet, by their end
         self._index_read_at = float("-inf")  # when the index was read ahead
         self._growth_left = 0  # bytes that may be accepted before the next look at the device

@@ -33,6 +33,7 @@ from objfs.volume.restore import Restore
 from objfs.volume.retention import RetentionRules
 from objfs.volume.snapshots import Snapshots
 from objfs.volume.tree_restore import TreeRestore
+from objfs.volume.uploads import Uploads
 from objfs.volume.view import PastFile, View
 from objfs.volume.work_rows import SCRUB, SCRUB_LAST, load_note
 from objfs.volume.writeback import Writeback
@@ -73,7 +74,6 @@ class Volume:
         self._history = history = History(core, reader)
         buckets = Buckets(core, history)
         self._erasing = erasing = Erasing(core, history)
-        self._background = background = Background(core, writeback, attributes, [erasing.run])
         # Names
         self.lookup = names.lookup
         self.parent_of = names.parent_of
@@ -118,9 +118,12 @@ class Volume:
         # Objects
         self.objects = Objects(core, history, reader, writeback, erasing, buckets, self.seen)
         self.keys = Keys(core)
+        self.uploads = Uploads(core, self.objects)
         # Who may ask
         self.identities = Identities(core)
         # Background
+        tasks = [erasing.run, self.uploads.run]
+        self._background = background = Background(core, writeback, attributes, tasks)
         self.run = background.run
         self.commit = background.commit
         self.upkeep = background.upkeep

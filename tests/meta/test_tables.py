@@ -47,6 +47,7 @@ def test_ids_are_fixed() -> None:
         "provider": 25,
         "upload": 28,
         "part": 29,
+        "ended_upload": 30,
     }
     assert all(TABLE_BY_ID[table.id] is table for table in TABLES)
 

@@ -15,6 +15,7 @@ from objfs.meta.tables import (
     EXTENT_PAST,
     INODE,
     ORPHAN,
+    PART,
     VERSION,
 )
 from objfs.volume.showing import FOREVER, entries_of, stretches_of
@@ -180,6 +181,7 @@ def needless_extents(store: Store) -> list[object]:
     for version in database.scan(VERSION):
         seen.setdefault(version.content, []).append(version.content_at)
     owned = {row.content for row in database.scan(INODE) if not row.content_at}
+    owned |= {row.content for row in database.scan(PART)}
     for row in database.scan(INODE):
         if row.content_at and database.get(ORPHAN, row.ino) is not None:
             seen.setdefault(row.content, []).append(row.content_at)
