@@ -7,7 +7,7 @@ a page of a key with a hundred thousand versions costs what the page shows.
 The theory. Rows of one name never overlap, and neither do the stretches of the directories above,
 so reading both from the newest on gives the stretches of the key from the newest on. What a bucket
 hides of its null entries is passed over by *eras*, the times in which entries are null: the first
-null entry hides the others, so the rest of its era is not read.
+null entry hides the others, so the rest of its era is read for what came back only, if at all.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,18 +55,28 @@ def eras(bucket: Bucket) -> list[Era]:
     ]
 
 
+class After(NamedTuple):
+    """An entry of a key, to go on after: where it lies, and what it is called."""
+
+    sequence: int
+    id: int
+
+
+BEGINNING = After(FOREVER, 0)
+
+
 def entries(
-    source: Source, bucket: Bucket, key: bytes, before: int = FOREVER
+    source: Source, bucket: Bucket, key: bytes, after: After = BEGINNING
 ) -> Iterator[KeyEntry]:
-    """The entries of a key, newest first: what comes after the one with the id `before`."""
+    """The entries of a key, newest first: those that come after one of them."""
     *above, name = components(key)
-    return KeyHistory(source, bucket, key, reach(source, bucket, above), name).entries(before)
+    return KeyHistory(source, bucket, key, reach(source, bucket, above), name).entries(after)
 
 
-def null_id(source: Source, bucket: Bucket, key: bytes) -> int | None:
-    """The id of the null entry of a key, if it has one."""
+def null_entry(source: Source, bucket: Bucket, key: bytes) -> After | None:
+    """The null entry of a key, if it has one."""
     *above, name = components(key)
-    return KeyHistory(source, bucket, key, reach(source, bucket, above), name).null_id(0)
+    return KeyHistory(source, bucket, key, reach(source, bucket, above), name).null_entry(0)
 
 
 def reach(source: Source, bucket: Bucket, parts: Iterable[bytes]) -> "Directories":
@@ -170,11 +180,11 @@ class KeyHistory:
         self._covers: list[tuple[int, int]] = []  # what stored markers stand for, as far as known
         self._looked_at = FOREVER
 
-    def entries(self, before: int = FOREVER) -> Iterator[KeyEntry]:
+    def entries(self, after: After = BEGINNING) -> Iterator[KeyEntry]:
         """See `entries`."""
-        latest = before >= FOREVER
+        latest = after == BEGINNING
         held: KeyEntry | None = None  # a delete without versioning shows only above something
-        for entry in self._not_hidden(before):
+        for entry in self._not_hidden(after):
             if held is not None:
                 yield held
                 held = None
@@ -185,31 +195,52 @@ class KeyHistory:
             else:
                 yield shown
 
-    def null_id(self, low: int) -> int | None:
-        """The id of the newest null entry at or above `low`, shown or not."""
+    def null_entry(self, low: int) -> After | None:
+        """The newest null entry at or above `low`, shown or not."""
         for era in eras(self._bucket):
             if era.null and era.until > low:
                 for event in self._events(max(era.since, low), era.until):
                     if event.null:
-                        return event.id
+                        return After(event.sequence, event.id)
         return None
 
-    def _not_hidden(self, before: int) -> Iterator[KeyEntry]:
+    def _not_hidden(self, after: After) -> Iterator[KeyEntry]:
         """The entries, each once, without those that a newer null one hides."""
-        null_passed = before < FOREVER and self.null_id(before) is not None
-        came_back: set[int] = set()
-        for era in eras(self._bucket):
-            if era.since >= before or (era.null and null_passed):
+        before = after.sequence
+        null_passed = before < FOREVER and self.null_entry(before) is not None
+        seen = {after.id}  # ids of entries that came back
+        periods = eras(self._bucket)
+        for at, era in enumerate(periods):
+            upper = min(era.until, before)
+            if era.since >= upper:
                 continue
-            for event in self._events(era.since, min(era.until, before)):
-                if event.id in came_back or (event.null and null_passed):
+            keeps = any(not older.null for older in periods[at + 1 :])
+            for event in self._of_era(era, upper, hidden=null_passed, keeps=keeps):
+                if event.id in seen or (event.null and null_passed):
                     continue
                 if event.id != event.sequence:
-                    came_back.add(event.id)
-                yield event
+                    seen.add(event.id)
                 null_passed = null_passed or event.null
+                yield event
+
+    def _of_era(self, era: Era, upper: int, *, hidden: bool, keeps: bool) -> Iterator[KeyEntry]:
+        """What an era shows below `upper`. Of one whose entries are null that is the newest of
+        these, unless it is `hidden`, and what came back: if the bucket `keeps` anything older."""
+        if not (era.null and hidden):
+            for event in self._events(era.since, upper):
+                yield event
                 if era.null and event.null:
+                    upper = event.sequence
                     break
+            else:
+                return
+        if keeps:
+            for stretch in stretches_below(self._source, self._above, self._name, upper):
+                if stretch.begin < era.since:
+                    return
+                if stretch.entry:
+                    found = self._shown(stretch, stretch.begin + 1)
+                    yield from (each for each in found if not each.null)
 
     def _events(self, low: int, high: int) -> Iterator[KeyEntry]:
         """Everything with a sequence in [low, high), newest first."""

@@ -20,7 +20,7 @@ from objfs.meta.tables import BUCKET, VERSION
 from objfs.volume.content import Source
 from objfs.volume.core import Core
 from objfs.volume.history import sequence_of, version_id
-from objfs.volume.key_entries import KeyEntry, entries, null_id
+from objfs.volume.key_entries import After, KeyEntry, entries, null_entry
 from objfs.volume.key_names import KeysEver
 from objfs.volume.key_paging import Cut, Question, common_prefix, cut_page, first_key
 from objfs.volume.key_walk import KeyWalk, Met, PageSource
@@ -46,7 +46,7 @@ class VersionPage(NamedTuple):
     prefixes: list[bytes]
     truncated: bool
     next_key: bytes
-    next_version: str  # "" when the last item is a common prefix
+    next_version: str  # to go on within `next_key`; "" when the last item is a common prefix
 
 
 class Keys:
@@ -150,8 +150,8 @@ def version_page(
     key, at = question.after, first_key(question)
 
     def next_key(at: bytes) -> tuple[bytes, Iterable[tuple[bytes, KeyEntry]]] | None:
-        if before is not None and at == key:
-            older = entries(source, row, key, before)
+        if after is not None and at == key:
+            older = entries(source, row, key, after)
             first = next(older, None)
             if first is not None:
                 return key, ((key, each) for each in chain([first], older))
@@ -159,22 +159,31 @@ def version_page(
         met = walk.next_key(at)
         return None if met is None else (met[0], ((met[0], each) for each in met[1]))
 
-    before = None
+    after = None
     if version_marker and key.startswith(question.prefix) and not common_prefix(key, question):
-        before, at = _before(source, row, key, version_marker), key
+        after, at = _after(source, row, key, version_marker), key
     cut = cut_page(question, next_key, at)
     times = _Times(source)
     infos = [light_info(bucket, key, each, times.of(each)) for key, each in cut.found]
-    of_key = infos and infos[-1].key == cut.last
-    marker = infos[-1].version_id if of_key else ""
+    marker = ""
+    if cut.found and cut.found[-1][0] == cut.last:
+        marker = _marker(cut.found[-1][1])
     return VersionPage(infos, cut.prefixes, cut.truncated, cut.last, marker)
 
 
-def _before(source: Source, bucket: Bucket, key: bytes, marker: str) -> int:
-    """The sequence of an entry that a marker names. InvalidRequest."""
-    if marker != NULL_VERSION:
-        return sequence_of(marker)
-    return null_id(source, bucket, key) or 0
+def _marker(entry: KeyEntry) -> str:
+    """What a page goes on after: a version id; of an entry that came back, its place too."""
+    if entry.id != entry.sequence:
+        return f"{version_id(entry.id)}.{version_id(entry.sequence)}"
+    return NULL_VERSION if entry.null else version_id(entry.id)
+
+
+def _after(source: Source, bucket: Bucket, key: bytes, marker: str) -> After:
+    """The entry that a marker names. InvalidRequest for what is none."""
+    if marker == NULL_VERSION:
+        return null_entry(source, bucket, key) or After(0, 0)
+    id, _, place = marker.partition(".")
+    return After(sequence_of(place or id), sequence_of(id))
 
 
 class _Times:

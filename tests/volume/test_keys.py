@@ -2,6 +2,7 @@
 random trees and histories; S14.1, S14.2, S14.3"""
 
 import stat
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -10,10 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from objfs.base.errors import ObjfsError
 from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, DentryPast, Marker, Version, new_inode
 from objfs.meta.tables import DENTRY, DENTRY_PAST, MARKER
-from objfs.volume.key_entries import entries
+from objfs.volume.key_entries import After, entries
 from objfs.volume.key_paging import Question, beyond
 from objfs.volume.keys import key_page, version_page
 from objfs.volume.object_entries import shown_entries
@@ -148,19 +150,33 @@ def told(entry: Any) -> tuple[Any, ...]:
     return (entry.id, entry.null, entry.marker, sealed)
 
 
+async def over_s3(store: Store, random: Random) -> None:
+    """An object is put or deleted, or one of its versions is erased."""
+    objects = store.volume.objects
+    key = random.choice((b"a", b"x/a", b"x/", b"x/new", b"y/z/", b"y/z/a", b"n//a", b"k", b"k"))
+    if random.random() < 0.5:
+        put = objects.put(NAME, key)
+        await put.write(memoryview(random.randbytes(3)))
+        await put.commit(PutAttributes())
+        return
+    versions = [each.version_id for each in objects.versions(NAME, key)]
+    chosen = random.choice([None, *versions[:2], *versions])
+    with suppress(ObjfsError):  # a snapshot holds it
+        await objects.delete(NAME, key, chosen)
+
+
 async def history(seed: int, steps: int) -> Store:
     """A store with a random past: of the mount, with versioning switched, markers and erasing."""
     teller = await story(seed, steps)
     store, random = teller.store, Random(seed)
     database = store.volume.core.database
-    for _ in range(random.randint(0, 3)):
+    for _ in range(random.randint(1, 4)):
         store.volume.set_bucket(NAME, versioning=random.choice(("on", "suspended", "off")))
-        for _ in range(8):
-            await teller.step()
-            key = random.choice((b"a", b"x/a", b"x/", b"x/new", b"y/z/", b"y/z/a", b"n//a"))
-            put = store.volume.objects.put(NAME, key)
-            await put.write(memoryview(random.randbytes(3)))
-            await put.commit(PutAttributes())
+        for _ in range(12):
+            if random.random() < 0.4:
+                with suppress(IndexError):  # a path of which nothing is left has no versions
+                    await teller.step()
+            await over_s3(store, random)
     for _ in range(random.randint(0, 3)):
         key = random.choice((b"a", b"never", b"x/a", b"x/y/z", b"x/"))
         with store.volume.core.change() as change:
@@ -180,8 +196,9 @@ async def test_entries_are_those_of_the_definition(seed: int) -> None:
     for key in await keys_ever(store):
         expected = [told(each) for each in shown_entries(database, bucket, key)]
         assert [told(each) for each in entries(database, bucket, key)] == expected, key
-        for at, entry in enumerate(expected):
-            rest = [told(each) for each in entries(database, bucket, key, entry[0])]
+        for at, entry in enumerate(list(entries(database, bucket, key))):
+            after = After(entry.sequence, entry.id)
+            rest = [told(each) for each in entries(database, bucket, key, after)]
             assert rest == expected[at + 1 :], (key, entry)
 
 
