@@ -142,6 +142,9 @@ PROVIDER_CLIENTS_MAX = 100
 PROVIDER_KEYS_BYTES_MAX = 64 * KIB
 PARSED_POLICIES_CACHED_MAX = 2048
 IDENTITIES_CACHED_MAX = 4096  # access keys resolved to who has them and what they may
+IAM_PAGE_ITEMS = 100  # of a list, in one answer
+IAM_PAGE_ITEMS_MAX = 1000
+IAM_LIST_MEMBERS_MAX = 100  # of a list among the parameters of a call
 KEY_USED_NS = 900_000_000_000  # how often the last use of a key is noted at most
 ACL_GRANTS_MAX = 100
 

@@ -6,6 +6,7 @@ The last use of a key is noted every KEY_USED_NS at most, for people to find key
 """
 
 import string
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -23,13 +24,20 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 class Vault(Protocol):
-    """Encrypts secrets with a key of the store."""
+    """Encrypts secrets with a key of the store; `objfs.auth.secrets.StoreKeys` is one."""
 
-    def lock(self, name: str, secret: bytes) -> bytes:
-        """`secret` encrypted, bound to `name`."""
+    def encrypt(self, plain: bytes, context: bytes, randomness: Randomness) -> bytes:
+        """`plain` encrypted, bound to `context`."""
 
-    def unlock(self, name: str, locked: bytes) -> bytes:
-        """What `lock` was given. DataLost for anything else, or another name."""
+    def decrypt(self, sealed: bytes, context: bytes) -> bytes:
+        """What `encrypt` was given. StoreError for anything else, or another context."""
+
+
+class VaultDoor(NamedTuple):
+    """How to come by a vault, at the first need, and the randomness for it."""
+
+    open: Callable[[], Vault]
+    randomness: Randomness
 
 
 class NewKey(NamedTuple):
@@ -45,8 +53,19 @@ class AccessKeys:
     def __init__(self, core: Core, rows: IdentityRows) -> None:
         self._core = core
         self._rows = rows
-        self.vault: Vault | None = None
-        self.randomness: Randomness | None = None
+        self._door: VaultDoor | None = None
+        self._vault: Vault | None = None
+
+    def use(self, door: VaultDoor) -> None:
+        """What makes and reads secrets from now on."""
+        self._door, self._vault = door, None
+
+    def _opened(self) -> tuple[Vault, Randomness]:
+        if self._door is None:
+            raise InvalidRequest("the keys of the store are not here: no secret can be read")
+        if self._vault is None:
+            self._vault = self._door.open()
+        return self._vault, self._door.randomness
 
     def keys(self, user: str) -> list[AccessKey]:
         """The keys of a user, oldest first. NotFound."""
@@ -58,9 +77,13 @@ class AccessKeys:
         """The keys of all users."""
         return self._rows.database.scan(ACCESS_KEY)
 
+    def find(self, key_id: str) -> AccessKey | None:
+        """One by its id."""
+        return self._rows.database.get(ACCESS_KEY, key_id)
+
     def get(self, key_id: str) -> AccessKey:
         """One by its id. NotFound."""
-        found = self._rows.database.get(ACCESS_KEY, key_id)
+        found = self.find(key_id)
         if found is None:
             raise NotFound(f"The Access Key with id {key_id} cannot be found.")
         return found
@@ -72,21 +95,19 @@ class AccessKeys:
             raise LimitExceeded(
                 f"Cannot exceed quota for AccessKeysPerUser: {ACCESS_KEYS_PER_USER_MAX}"
             )
-        if self.vault is None or self.randomness is None:
-            raise InvalidRequest("the key of the store is not here: no secret can be encrypted")
-        secret = new_secret(self.randomness)
+        vault, randomness = self._opened()
+        secret = new_secret(randomness)
         with self._rows.change() as change:
             key_id = self._rows.new_id(change, "key")
-            locked = self.vault.lock(key_id, secret.encode())
-            row = AccessKey(key_id, owner.key, locked, change.time_ns)
+            sealed = vault.encrypt(secret.encode(), _context(key_id), randomness)
+            row = AccessKey(key_id, owner.key, sealed, change.time_ns)
             change.put(row)
         return NewKey(row, secret)
 
     def secret(self, row: AccessKey) -> str:
-        """The secret of a key. DataLost, InvalidRequest without a vault."""
-        if self.vault is None:
-            raise InvalidRequest("the key of the store is not here: no secret can be decrypted")
-        return self.vault.unlock(row.id, row.secret).decode()
+        """The secret of a key. StoreError, InvalidRequest without a vault."""
+        vault, _ = self._opened()
+        return vault.decrypt(row.secret, _context(row.id)).decode()
 
     def set_active(self, key_id: str, active: bool, user: str | None = None) -> AccessKey:
         """Switch a key on or off; `user`: it has to be theirs. NotFound."""
@@ -121,6 +142,10 @@ class AccessKeys:
                 change.put(used)
         except (ReadOnly, ObjfsError):
             return
+
+
+def _context(key_id: str) -> bytes:
+    return b"access key " + key_id.encode()
 
 
 def new_secret(randomness: Randomness) -> str:

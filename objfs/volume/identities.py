@@ -6,7 +6,7 @@ that does not parse any more, which no verb stores, denies everything to whom it
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -19,7 +19,7 @@ from objfs.base.limits import IDENTITIES_CACHED_MAX
 from objfs.base.ports import Randomness
 from objfs.meta.rows import AccessKey, Policy, PolicyVersion, Principal, Provider
 from objfs.meta.tables import ACCESS_KEY, PRINCIPAL
-from objfs.volume.access_keys import AccessKeys, Vault
+from objfs.volume.access_keys import AccessKeys, Vault, VaultDoor
 from objfs.volume.core import Core
 from objfs.volume.identity_rows import GROUP, ROLE, USER, IdentityRows
 from objfs.volume.managed_policies import Policies
@@ -68,14 +68,15 @@ class Identities:
         self.policies = Policies(rows)
         self.providers = Providers(rows)
 
-    def use(self, vault: Vault, randomness: Randomness) -> None:
-        """What makes and reads the secrets of access keys from now on."""
-        self.keys.vault, self.keys.randomness = vault, randomness
+    def use(self, vault: Callable[[], Vault], randomness: Randomness) -> None:
+        """What makes and reads the secrets of access keys from now on; `vault` is called at the
+        first need."""
+        self.keys.use(VaultDoor(vault, randomness))
         self._cache.clear()
 
     def resolve(self, key_id: str) -> KeyHolder | None:
         """Who signs with this access key; None if there is no such key. A key that is not active is
-        found too. DataLost, InvalidRequest without a vault."""
+        found too. StoreError, InvalidRequest without a vault."""
         found = self._cache.get(key_id)
         if found is None:
             row = self._database.get(ACCESS_KEY, key_id)

@@ -40,6 +40,7 @@ class Principals:
     def __init__(self, rows: IdentityRows) -> None:
         self._rows = rows
         self.get = rows.principal
+        self.find = rows.find
         self.all = rows.principals
         self.arn = rows.arn
 

@@ -15,14 +15,15 @@ from objfs.auth.policy import Request, decide
 from objfs.base import limits
 from objfs.base.errors import (
     AlreadyExists,
-    DataLost,
     InvalidRequest,
     LimitExceeded,
     MalformedPolicy,
     NotFound,
     ReadOnly,
     StillNeeded,
+    StoreError,
 )
+from objfs.base.ports import Randomness
 from objfs.base.system import SystemRandomness
 from objfs.meta.rows import AccessKey
 from objfs.volume.access_keys import new_secret
@@ -46,21 +47,21 @@ TRUST = json.dumps(
 
 
 class BoundVault:
-    """A vault that shows whether a secret is asked for under the name that it was locked with."""
+    """A vault that shows whether a secret is asked for in the context that it came with."""
 
-    def lock(self, name: str, secret: bytes) -> bytes:
-        return name.encode() + b"\0" + secret[::-1]
+    def encrypt(self, plain: bytes, context: bytes, randomness: Randomness) -> bytes:
+        return context + b"\0" + plain[::-1]
 
-    def unlock(self, name: str, locked: bytes) -> bytes:
-        bound, _, secret = locked.partition(b"\0")
-        if bound != name.encode():
-            raise DataLost("locked under another name")
+    def decrypt(self, sealed: bytes, context: bytes) -> bytes:
+        bound, _, secret = sealed.partition(b"\0")
+        if bound != context:
+            raise StoreError("of another context")
         return secret[::-1]
 
 
 def ready(store: Store) -> Identities:
     identities = store.volume.identities
-    identities.use(BoundVault(), SystemRandomness())
+    identities.use(BoundVault, SystemRandomness())
     return identities
 
 
@@ -288,7 +289,7 @@ async def test_without_a_vault_there_are_no_secrets(store: Store) -> None:
     who = store.again().identities
     calls: tuple[Call, ...] = (lambda: who.keys.create("alice"), lambda: who.resolve(key.id))
     for refused in calls:
-        with pytest.raises(InvalidRequest, match="key of the store"):
+        with pytest.raises(InvalidRequest, match="keys of the store"):
             refused()
 
 
@@ -297,7 +298,7 @@ async def test_a_secret_of_another_key_is_refused(store: Store, who: Identities)
     key, other = who.keys.create("alice").row, who.keys.create("alice").row
     with store.volume.core.change() as change:
         change.put(AccessKey(key.id, key.user, other.secret, key.created_ns))
-    with pytest.raises(DataLost):
+    with pytest.raises(StoreError):
         who.resolve(key.id)
 
 
@@ -470,7 +471,7 @@ async def test_a_policy_that_does_not_parse_denies_everything(
     )
     with store.volume.core.change() as change:
         change.put(spoilt)
-    who.use(BoundVault(), SystemRandomness())
+    who.use(BoundVault, SystemRandomness())
     assert not may(who, key.id, "s3:GetObject")
 
 
