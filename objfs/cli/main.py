@@ -20,8 +20,10 @@ from objfs.cli.checking_commands import fsck, scrub
 from objfs.cli.compaction_commands import compact
 from objfs.cli.difference_commands import diff
 from objfs.cli.forget_commands import du, forget
+from objfs.cli.identity_commands import group, key, user
 from objfs.cli.mount_commands import mount, umount
 from objfs.cli.output import print_error
+from objfs.cli.policy_commands import issuer, policy
 from objfs.cli.restore_commands import restore
 from objfs.cli.retention_commands import retention
 from objfs.cli.serve_commands import serve
@@ -70,6 +72,11 @@ for command in (
     diff,
     snapshot,
     bucket,
+    user,
+    key,
+    group,
+    policy,
+    issuer,
     retention,
     scrub,
     background,

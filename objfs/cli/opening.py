@@ -3,6 +3,7 @@
 The only place where these objects are made. The lock is taken first and given back last.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import trio
 from objfs.base.system import LocalZone, SystemRandomness, TrioThreads
 from objfs.cli.clock import command_clock
 from objfs.cli.store_directory import SEGMENTS, StoreDirectory
+from objfs.cli.store_keys import load_store_keys
 from objfs.meta.replay import Progress
 from objfs.meta.sqlite import SqliteEngine
 from objfs.store.lock import StoreLock
@@ -37,19 +39,19 @@ def construct(
         raise directory.store_error(
             f"{SEGMENTS}/ is missing, and with it everything that was stored; put it back"
         )
-    clock, threads = command_clock(), TrioThreads()
+    clock, threads, randomness = command_clock(), TrioThreads(), SystemRandomness()
     log = Log.open(
         Placement(PosixDevice(directory.segments)),
         store_id=directory.store_id,
         settings=directory.settings,
         clock=clock,
-        randomness=SystemRandomness(),
+        randomness=randomness,
         threads=threads,
         references=data_references,
         read_only=read_only,
     )
     directory.index.mkdir(mode=0o700, exist_ok=True)
-    return open_volume(
+    volume = open_volume(
         log,
         SqliteEngine(directory.index, directory.store_id),
         clock=clock,
@@ -60,6 +62,8 @@ def construct(
         progress=progress,
         zone=LocalZone(),
     )
+    volume.identities.use(lambda: load_store_keys(directory, os.environ, randomness), randomness)
+    return volume
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from objfs.base.errors import InvalidRequest, NotFound
 from objfs.base.limits import CONTROL_PAGE_ENTRIES, CONTROL_READ_BYTES_MAX
-from objfs.maint import retention_commands
+from objfs.maint import identity_commands, retention_commands
 from objfs.maint.background_commands import (
     background_pause,
     background_resume,
@@ -219,6 +219,28 @@ COMMANDS: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         changes,
         read_version,
         restore,
+        identity_commands.user_create,
+        identity_commands.user_list,
+        identity_commands.user_set,
+        identity_commands.user_delete,
+        identity_commands.key_create,
+        identity_commands.key_list,
+        identity_commands.key_set,
+        identity_commands.key_delete,
+        identity_commands.group_create,
+        identity_commands.group_list,
+        identity_commands.group_delete,
+        identity_commands.group_add,
+        identity_commands.group_remove,
+        identity_commands.policy_put,
+        identity_commands.policy_list,
+        identity_commands.policy_show,
+        identity_commands.policy_delete,
+        identity_commands.policy_attach,
+        identity_commands.policy_detach,
+        identity_commands.issuer_put,
+        identity_commands.issuer_list,
+        identity_commands.issuer_delete,
         retention_commands.retention_set,
         retention_commands.retention_remove,
         retention_commands.retention_show,

@@ -116,7 +116,9 @@ class Authorization:
         )
         context.update(operation_context(call, info))
         context.update(extra or {})
-        asked = Request(action, _resource(bucket, key), context)
+        asked = Request(
+            action, _resource(call.bucket if bucket is None else bucket.name, key), context
+        )
         return asked, decide(
             asked,
             identity,
@@ -169,8 +171,7 @@ class Authorization:
             raise S3Error("AccessDenied", denial(asked, call.caller.identity, decision))
 
 
-def _resource(bucket: Bucket | None, key: bytes | None) -> str:
-    if bucket is None:
-        return "*"
-    arn = f"arn:aws:s3:::{bucket.name}"
+def _resource(bucket: str, key: bytes | None) -> str:
+    """The ARN; `bucket` "": the request is about none, and AWS's examples name them all."""
+    arn = f"arn:aws:s3:::{bucket or '*'}"
     return arn if key is None else f"{arn}/{key.decode('utf-8', 'surrogateescape')}"

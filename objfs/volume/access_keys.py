@@ -1,43 +1,23 @@
 """Access keys: pairs of an id and a secret that users sign requests with.
 
-A secret is shown once, when the key is made. The store has it encrypted by the `Vault`, which the
-process that opens the store passes in (`Identities.use`); without one no key is made or resolved.
-The last use of a key is noted every KEY_USED_NS at most, for people to find keys that nobody uses.
+A secret is shown once, when the key is made. The store has it encrypted with a key of the store
+(`objfs/auth/secrets.py`), which the process that opens the store passes in. The last use of a key
+is noted every KEY_USED_NS at most, for people to find keys that nobody uses.
 """
 
-import string
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from objfs.base.errors import InvalidRequest, LimitExceeded, NotFound, ObjfsError, ReadOnly
+from objfs.auth.secrets import StoreKeys, new_access_key_id, new_secret
+from objfs.base.errors import LimitExceeded, NotFound, ObjfsError, StoreKeyMissing
 from objfs.base.limits import ACCESS_KEYS_PER_USER_MAX, KEY_USED_NS
 from objfs.base.ports import Randomness
 from objfs.meta.rows import AccessKey
 from objfs.meta.tables import ACCESS_KEY
 from objfs.volume.core import Core
 from objfs.volume.identity_rows import USER, IdentityRows
-
-SECRET_CHARS = 40
-_ALPHABET = string.ascii_letters + string.digits
-
-
-class Vault(Protocol):
-    """Encrypts secrets with a key of the store; `objfs.auth.secrets.StoreKeys` is one."""
-
-    def encrypt(self, plain: bytes, context: bytes, randomness: Randomness) -> bytes:
-        """`plain` encrypted, bound to `context`."""
-
-    def decrypt(self, sealed: bytes, context: bytes) -> bytes:
-        """What `encrypt` was given. StoreError for anything else, or another context."""
-
-
-class VaultDoor(NamedTuple):
-    """How to come by a vault, at the first need, and the randomness for it."""
-
-    open: Callable[[], Vault]
-    randomness: Randomness
 
 
 class NewKey(NamedTuple):
@@ -53,19 +33,21 @@ class AccessKeys:
     def __init__(self, core: Core, rows: IdentityRows) -> None:
         self._core = core
         self._rows = rows
-        self._door: VaultDoor | None = None
-        self._vault: Vault | None = None
+        self._load: Callable[[], StoreKeys] | None = None
+        self._randomness: Randomness | None = None
+        self._store_keys: StoreKeys | None = None
 
-    def use(self, door: VaultDoor) -> None:
-        """What makes and reads secrets from now on."""
-        self._door, self._vault = door, None
+    def use(self, load: Callable[[], StoreKeys], randomness: Randomness) -> None:
+        """Where the keys of the store come from, at the first need."""
+        self._load, self._randomness, self._store_keys = load, randomness, None
 
-    def _opened(self) -> tuple[Vault, Randomness]:
-        if self._door is None:
-            raise InvalidRequest("the keys of the store are not here: no secret can be read")
-        if self._vault is None:
-            self._vault = self._door.open()
-        return self._vault, self._door.randomness
+    def store_keys(self) -> tuple[StoreKeys, Randomness]:
+        """The keys of the store, and what makes new secrets. StoreKeyMissing."""
+        if self._load is None or self._randomness is None:
+            raise StoreKeyMissing("the process that opened the store has no keys of the store")
+        if self._store_keys is None:
+            self._store_keys = self._load()
+        return self._store_keys, self._randomness
 
     def keys(self, user: str) -> list[AccessKey]:
         """The keys of a user, oldest first. NotFound."""
@@ -89,25 +71,24 @@ class AccessKeys:
         return found
 
     def create(self, user: str) -> NewKey:
-        """A new key of a user. NotFound, LimitExceeded, InvalidRequest without a vault."""
+        """A new key of a user. NotFound, LimitExceeded, StoreKeyMissing."""
         owner = self._rows.principal(USER, user)
         if len(self.keys(user)) >= ACCESS_KEYS_PER_USER_MAX:
             raise LimitExceeded(
                 f"Cannot exceed quota for AccessKeysPerUser: {ACCESS_KEYS_PER_USER_MAX}"
             )
-        vault, randomness = self._opened()
-        secret = new_secret(randomness)
+        keys, randomness = self.store_keys()
+        key_id, secret = new_access_key_id(randomness), new_secret(randomness)
         with self._rows.change() as change:
-            key_id = self._rows.new_id(change, "key")
-            sealed = vault.encrypt(secret.encode(), _context(key_id), randomness)
+            sealed = keys.encrypt(secret.encode(), _context(key_id), randomness)
             row = AccessKey(key_id, owner.key, sealed, change.time_ns)
             change.put(row)
         return NewKey(row, secret)
 
     def secret(self, row: AccessKey) -> str:
-        """The secret of a key. StoreError, InvalidRequest without a vault."""
-        vault, _ = self._opened()
-        return vault.decrypt(row.secret, _context(row.id)).decode()
+        """The secret of a key. StoreKeyMissing."""
+        keys, _ = self.store_keys()
+        return keys.decrypt(row.secret, _context(row.id)).decode()
 
     def set_active(self, key_id: str, active: bool, user: str | None = None) -> AccessKey:
         """Switch a key on or off; `user`: it has to be theirs. NotFound."""
@@ -140,19 +121,9 @@ class AccessKeys:
         try:
             with self._core.change() as change:  # changes nothing that was resolved
                 change.put(used)
-        except (ReadOnly, ObjfsError):
+        except ObjfsError:
             return
 
 
 def _context(key_id: str) -> bytes:
     return b"access key " + key_id.encode()
-
-
-def new_secret(randomness: Randomness) -> str:
-    """40 letters and digits: 238 random bits."""
-    number = randomness.bits(512)
-    characters = []
-    for _ in range(SECRET_CHARS):
-        number, index = divmod(number, len(_ALPHABET))
-        characters.append(_ALPHABET[index])
-    return "".join(characters)

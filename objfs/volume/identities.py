@@ -14,12 +14,13 @@ from cachetools import LRUCache
 from objfs.auth.identity import ROLE_SESSION, Identity
 from objfs.auth.identity import USER as USER_IDENTITY
 from objfs.auth.policy_document import PolicyDocument, parse_identity_policy
-from objfs.base.errors import MalformedPolicy
+from objfs.auth.secrets import StoreKeys
+from objfs.base.errors import MalformedPolicy, NotFound
 from objfs.base.limits import IDENTITIES_CACHED_MAX
 from objfs.base.ports import Randomness
 from objfs.meta.rows import AccessKey, Policy, PolicyVersion, Principal, Provider
 from objfs.meta.tables import ACCESS_KEY, PRINCIPAL
-from objfs.volume.access_keys import AccessKeys, Vault, VaultDoor
+from objfs.volume.access_keys import AccessKeys
 from objfs.volume.core import Core
 from objfs.volume.identity_rows import GROUP, ROLE, USER, IdentityRows
 from objfs.volume.managed_policies import Policies
@@ -60,7 +61,8 @@ class Identities:
 
     def __init__(self, core: Core) -> None:
         self._cache: LRUCache[str, KeyHolder] = LRUCache(IDENTITIES_CACHED_MAX)
-        self._rows = rows = IdentityRows(core, self._cache.clear)
+        self._sessions: LRUCache[tuple[str, str], Identity] = LRUCache(IDENTITIES_CACHED_MAX)
+        self._rows = rows = IdentityRows(core, self._forget)
         self._database = core.database
         self.account = rows.account
         self.principals = Principals(rows)
@@ -68,15 +70,18 @@ class Identities:
         self.policies = Policies(rows)
         self.providers = Providers(rows)
 
-    def use(self, vault: Callable[[], Vault], randomness: Randomness) -> None:
-        """What makes and reads the secrets of access keys from now on; `vault` is called at the
-        first need."""
-        self.keys.use(VaultDoor(vault, randomness))
+    def use(self, load: Callable[[], StoreKeys], randomness: Randomness) -> None:
+        """What makes and reads secrets from now on; `load` is called at the first need."""
+        self.keys.use(load, randomness)
+        self._forget()
+
+    def _forget(self) -> None:
         self._cache.clear()
+        self._sessions.clear()
 
     def resolve(self, key_id: str) -> KeyHolder | None:
         """Who signs with this access key; None if there is no such key. A key that is not active is
-        found too. StoreError, InvalidRequest without a vault."""
+        found too. StoreKeyMissing."""
         found = self._cache.get(key_id)
         if found is None:
             row = self._database.get(ACCESS_KEY, key_id)
@@ -111,10 +116,21 @@ class Identities:
             tags=row.tags,
         )
 
-    def role_session(self, role: str, session: str) -> Identity:
-        """Who has taken a role, under the name of a session. What they make belongs to the account.
-        NotFound."""
-        row = self._rows.principal(ROLE, role)
+    def session(self, principal: str, name: str) -> Identity:
+        """Who has temporary credentials, made for the principal with this unique id, under the name
+        of a session. Of a role: what they make belongs to the account. Of a user: that user.
+        NotFound when the principal is gone, even if another has its name."""
+        found = self._sessions.get((principal, name))
+        if found is None:
+            rows = self._database.scan(PRINCIPAL, (principal,), index="id", limit=1)
+            if not rows or rows[0].kind == GROUP:
+                raise NotFound(f"The principal with id {principal} cannot be found.")
+            row = rows[0]
+            found = self._of_user(row) if row.kind == USER else self._of_role(row, name)
+            self._sessions[principal, name] = found
+        return found
+
+    def _of_role(self, row: Principal, session: str) -> Identity:
         return Identity(
             ROLE_SESSION,
             self.account,

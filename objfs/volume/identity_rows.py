@@ -21,8 +21,7 @@ from objfs.volume.core import Core
 
 USER, GROUP, ROLE = "user", "group", "role"
 COUNTS_MAX = {USER: USERS_MAX, GROUP: GROUPS_MAX, ROLE: ROLES_MAX}
-_ID_PREFIX = {USER: "AIDA", GROUP: "AGPA", ROLE: "AROA", "policy": "ANPA", "key": "AKIA"}
-_ID_CHARS = {"key": 16}
+_ID_PREFIX = {USER: "AIDA", GROUP: "AGPA", ROLE: "AROA", "policy": "ANPA"}
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 _NAME_CHARS_MAX = {USER: 64, ROLE: 64}  # else 128
 _PATH = re.compile(r"/(?:[\x21-\x2e\x30-\x7e]+/)*")
@@ -82,9 +81,9 @@ class IdentityRows:
         self._changed()
 
     def new_id(self, change: Change, kind: str) -> str:
-        """A new unique id, or the id of a new access key."""
+        """A new unique id."""
         digest = base64.b32encode(self._digest(change.new_id())).decode()
-        return _ID_PREFIX[kind] + digest[: _ID_CHARS.get(kind, 17)]
+        return _ID_PREFIX[kind] + digest[:17]
 
     def new_canonical(self, change: Change) -> str:
         """A new canonical id."""

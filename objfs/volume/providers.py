@@ -40,6 +40,11 @@ class Providers:
             raise NotFound(f"OpenIDConnect Provider not found for arn {arn_or_url}")
         return found
 
+    def arn_of(self, url: str) -> str | None:
+        """The ARN of an issuer that is known; None: it is not."""
+        row = self._rows.database.get(PROVIDER, _without_scheme(url))
+        return self.arn(row) if row is not None else None
+
     def all(self) -> list[Provider]:
         """All issuers, by URL."""
         return self._rows.database.scan(PROVIDER)

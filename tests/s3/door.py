@@ -2,7 +2,6 @@
 client. Clients block, so they run in threads."""
 
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +12,7 @@ import trio
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from objfs.auth.secrets import new_store_keys
 from objfs.base.system import SystemClock, SystemRandomness, TrioThreads
 from objfs.s3.calls import DoorSettings
 from objfs.s3.door import Door
@@ -25,22 +25,6 @@ REGION = "us-east-1"
 ALLOW_ALL = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 )
-
-
-class TestVault:
-    """Keeps secrets apart by their names; what encrypts them in a store is tested elsewhere."""
-
-    __test__ = False
-
-    def lock(self, name: str, secret: bytes) -> bytes:
-        return self._mixed(name, secret)
-
-    def unlock(self, name: str, locked: bytes) -> bytes:
-        return self._mixed(name, locked)
-
-    def _mixed(self, name: str, text: bytes) -> bytes:
-        key = hashlib.sha512(name.encode()).digest()
-        return bytes(one ^ other for one, other in zip(text, key, strict=False))
 
 
 class RunningHarness(Harness):
@@ -118,7 +102,8 @@ async def served(directory: Path, **settings: Any) -> AsyncIterator[Served]:
     """A door on a new store; no answer of it may have been an internal error."""
     harness = RunningHarness(directory)
     volume = harness.open()
-    volume.identities.use(TestVault(), harness.randomness)
+    keys = new_store_keys(harness.randomness)
+    volume.identities.use(lambda: keys, harness.randomness)
     door = Door(
         volume,
         harness.clock,

@@ -31,6 +31,29 @@ def sign_wrongly(door: Served, without_policies: Key) -> None:
     assert refused(nobody.get_object, Bucket="one", Key="k") == ("AccessDenied", 403)
 
 
+TENANT = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "arn:aws:s3:::*"},
+        {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::team-*"]},
+    ],
+}
+
+
+async def test_a_policy_may_name_the_buckets_that_can_be_made(tmp_path: Path) -> None:
+    async with served(tmp_path) as door:
+        tenant = door.user("tenant", json.dumps(TENANT))
+        await door.run(make_buckets, door, tenant)
+
+
+def make_buckets(door: Served, tenant: Key) -> None:
+    s3 = door.client(tenant)
+    assert refused(s3.create_bucket, Bucket="other") == ("AccessDenied", 403)
+    s3.create_bucket(Bucket="team-one")
+    s3.put_object(Bucket="team-one", Key="a", Body=b"x")
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["team-one"]
+
+
 # --- Who may --------------------------------------------------------------------------------------
 
 READ_ANYBODY = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from objfs.auth.managed import ADMINISTRATOR, BUILT_IN
 from objfs.auth.policy import Request, decide
+from objfs.auth.secrets import new_store_keys
 from objfs.base import limits
 from objfs.base.errors import (
     AlreadyExists,
@@ -21,12 +22,10 @@ from objfs.base.errors import (
     NotFound,
     ReadOnly,
     StillNeeded,
-    StoreError,
+    StoreKeyMissing,
 )
-from objfs.base.ports import Randomness
 from objfs.base.system import SystemRandomness
 from objfs.meta.rows import AccessKey
-from objfs.volume.access_keys import new_secret
 from objfs.volume.identities import GROUP, ROLE, USER, Identities
 from tests.volume.store import Store
 
@@ -46,22 +45,12 @@ TRUST = json.dumps(
 )
 
 
-class BoundVault:
-    """A vault that shows whether a secret is asked for in the context that it came with."""
-
-    def encrypt(self, plain: bytes, context: bytes, randomness: Randomness) -> bytes:
-        return context + b"\0" + plain[::-1]
-
-    def decrypt(self, sealed: bytes, context: bytes) -> bytes:
-        bound, _, secret = sealed.partition(b"\0")
-        if bound != context:
-            raise StoreError("of another context")
-        return secret[::-1]
+STORE_KEYS = new_store_keys(SystemRandomness())
 
 
 def ready(store: Store) -> Identities:
     identities = store.volume.identities
-    identities.use(BoundVault, SystemRandomness())
+    identities.use(lambda: STORE_KEYS, SystemRandomness())
     return identities
 
 
@@ -221,7 +210,8 @@ async def test_roles(who: Identities) -> None:
     role = who.principals.create_role("auditor", TRUST, description="looks", session_seconds=7200)
     assert who.principals.arn(role).endswith(":role/auditor")
     who.policies.attach(ROLE, "auditor", ADMINISTRATOR)
-    session = who.role_session("auditor", "monday")
+    session = who.session(role.id, "monday")
+    assert who.session(role.id, "monday") is session
     assert session.arn == f"arn:aws:sts::{who.account.number}:assumed-role/auditor/monday"
     assert session.user_id == f"{role.id}:monday"
     assert decide(Request("s3:GetObject", "x", {}), session)
@@ -230,6 +220,13 @@ async def test_roles(who: Identities) -> None:
     with pytest.raises(StillNeeded):
         who.principals.delete_role("auditor")
     who.principals.delete_role("auditor", force=True)
+    who.principals.create_role("auditor", TRUST)
+    with pytest.raises(NotFound):
+        who.session(role.id, "monday")
+    alice = who.principals.create_user("alice")
+    assert who.session(alice.id, "x").name == "alice"
+    with pytest.raises(NotFound):
+        who.session(who.principals.create_group("g").id, "x")
     for trust, seconds in ((READ, 3600), (TRUST, 1), (TRUST + " " * 9, 10**6)):
         with pytest.raises(InvalidRequest):
             who.principals.create_role("r", trust, session_seconds=seconds)
@@ -275,13 +272,7 @@ async def test_keys(who: Identities) -> None:
     assert who.resolve(key.id) is None
 
 
-def test_a_secret_is_random_letters_and_digits() -> None:
-    secrets = {new_secret(SystemRandomness()) for _ in range(50)}
-    assert len(secrets) == 50
-    assert all(len(each) == 40 and each.isalnum() for each in secrets)
-
-
-async def test_without_a_vault_there_are_no_secrets(store: Store) -> None:
+async def test_without_the_keys_of_the_store_there_are_no_secrets(store: Store) -> None:
     who = store.volume.identities
     who.principals.create_user("alice")
     key = who.keys.create("alice").row
@@ -289,7 +280,7 @@ async def test_without_a_vault_there_are_no_secrets(store: Store) -> None:
     who = store.again().identities
     calls: tuple[Call, ...] = (lambda: who.keys.create("alice"), lambda: who.resolve(key.id))
     for refused in calls:
-        with pytest.raises(InvalidRequest, match="keys of the store"):
+        with pytest.raises(StoreKeyMissing, match="no keys of the store"):
             refused()
 
 
@@ -298,7 +289,7 @@ async def test_a_secret_of_another_key_is_refused(store: Store, who: Identities)
     key, other = who.keys.create("alice").row, who.keys.create("alice").row
     with store.volume.core.change() as change:
         change.put(AccessKey(key.id, key.user, other.secret, key.created_ns))
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreKeyMissing):
         who.resolve(key.id)
 
 
@@ -471,7 +462,7 @@ async def test_a_policy_that_does_not_parse_denies_everything(
     )
     with store.volume.core.change() as change:
         change.put(spoilt)
-    who.use(BoundVault, SystemRandomness())
+    who.use(lambda: STORE_KEYS, SystemRandomness())
     assert not may(who, key.id, "s3:GetObject")
 
 

@@ -15,7 +15,7 @@ from objfs.s3.iam import api
 from objfs.volume.identities import USER, Identities
 from tests.s3.iam.client import iam_client
 from tests.volume.store import Store
-from tests.volume.test_identities import READ, TRUST, WRITE, BoundVault
+from tests.volume.test_identities import READ, STORE_KEYS, TRUST, WRITE
 
 Failing = Callable[[], object]
 
@@ -25,7 +25,7 @@ async def who() -> Identities:
     store = Store()
     await store.make()
     identities = store.volume.identities
-    identities.use(BoundVault, SystemRandomness())
+    identities.use(lambda: STORE_KEYS, SystemRandomness())
     identities.principals.create_user("admin")
     identities.policies.attach(USER, "admin", ADMINISTRATOR)
     return identities
@@ -241,9 +241,9 @@ async def test_policies_decide_who_may(who: Identities) -> None:
 
 
 async def test_a_session_has_no_user(who: Identities) -> None:
-    who.principals.create_role("auditor", TRUST)
+    role = who.principals.create_role("auditor", TRUST)
     who.policies.attach("role", "auditor", ADMINISTRATOR)
-    iam = iam_client(who, who.role_session("auditor", "monday"))
+    iam = iam_client(who, who.session(role.id, "monday"))
     assert code(iam.get_user) == "ValidationError"
     assert iam.get_user(UserName="admin")["User"]["UserName"] == "admin"
 
