@@ -254,6 +254,7 @@ LOCK_DAYS_MAX = 36_500
 LOCK_YEARS_MAX = 100
 DELETED_KEYS_MAX = 1000  # of one DeleteObjects
 LISTED_BUCKETS_MAX = 10_000
+LISTED_UPLOADS_MAX = 1000  # and parts, of one page
 PARTS_MAX = 10_000
 USER_METADATA_BYTES_MAX = 2 * KIB
 REDIRECT_BYTES_MAX = 2 * KIB  # of x-amz-website-redirect-location

@@ -21,6 +21,7 @@ from objfs.s3.operations.configuration import CORS, Configuration
 from objfs.s3.operations.copying import Copying
 from objfs.s3.operations.deleting import Deleting
 from objfs.s3.operations.listing import Listing
+from objfs.s3.operations.multipart import Multipart
 from objfs.s3.operations.objects import Objects
 from objfs.s3.operations.post_form import PostForm
 from objfs.s3.rooms import Room
@@ -66,6 +67,7 @@ class Door:
             Listing,
             Attributes,
             Amending,
+            Multipart,
         )
         for part in parts:
             self._operations.update(part(room).operations)

@@ -47,7 +47,8 @@ class Key(NamedTuple):
 class Served:
     """The door and what is behind it."""
 
-    def __init__(self, volume: Volume, running: Running) -> None:
+    def __init__(self, volume: Volume, running: Running, operations: frozenset[str]) -> None:
+        self.operations = operations
         self.volume = volume
         self.running = running
         self.url = f"http://127.0.0.1:{running.port}"
@@ -114,7 +115,7 @@ async def served(directory: Path, **settings: Any) -> AsyncIterator[Served]:
     async with trio.open_nursery() as nursery:
         await nursery.start(volume.run)
         async with serving(door) as running:
-            all_of_it = Served(volume, running)
+            all_of_it = Served(volume, running, door.operations)
             yield all_of_it
         nursery.cancel_scope.cancel()
     await harness.close()

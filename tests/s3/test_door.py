@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from objfs.s3.operations_table import OPERATIONS
 from tests.s3.door import Served, refused, served
 
 pytestmark = pytest.mark.slow
@@ -198,6 +199,88 @@ def use_lists(door: Served) -> None:
     found = [(each["Key"], each["IsLatest"]) for page in pages for each in page["Versions"]]
     assert found[:2] == [("a", True), ("a", False)]
     assert len(found) == len(keys) + 1
+
+
+async def test_uploads(tmp_path: Path) -> None:
+    async with served(tmp_path) as door:
+        await door.run(use_uploads, door)
+
+
+def use_uploads(door: Served) -> None:
+    s3 = door.client()
+    s3.create_bucket(Bucket="one")
+    first, last = bytes(range(256)) * (5 * 4096), b"the end"
+    named = {"Bucket": "one", "Key": "big"}
+    started = s3.create_multipart_upload(
+        **named, Metadata={"name": "wert"}, ChecksumAlgorithm="CRC32"
+    )
+    upload = {**named, "UploadId": started["UploadId"]}
+    assert started["ChecksumType"] == "COMPOSITE"
+    made = {
+        number: s3.upload_part(**upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+        for number, data in ((2, last), (1, first), (3, b"left out"))
+    }
+    listed = s3.list_parts(**upload, MaxParts=2)
+    assert [each["PartNumber"] for each in listed["Parts"]] == [1, 2]
+    assert listed["IsTruncated"] is True
+    uploads = s3.list_multipart_uploads(Bucket="one")["Uploads"]
+    assert [(each["Key"], each["UploadId"]) for each in uploads] == [("big", upload["UploadId"])]
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": made[number]["ETag"],
+            "ChecksumCRC32": made[number]["ChecksumCRC32"],
+        }
+        for number in (1, 2)
+    ]
+    complete = s3.complete_multipart_upload
+    for wrong, expected in (
+        (parts[::-1], "InvalidPartOrder"),
+        ([{**parts[0], "ETag": '"x"'}], "InvalidPart"),
+        ([parts[1], {**parts[1], "PartNumber": 9}], "InvalidPart"),
+        ([{**parts[1]}, {**parts[1], "PartNumber": 3, "ETag": made[3]["ETag"]}], "InvalidPart"),
+    ):
+        assert refused(complete, **upload, MultipartUpload={"Parts": wrong}) == (expected, 400)
+    done = complete(**upload, MultipartUpload={"Parts": parts})
+    assert done["ETag"].endswith('-2"')
+    assert done["ChecksumCRC32"].endswith("-2")
+    again = complete(**upload, MultipartUpload={"Parts": parts})
+    assert again["ETag"] == done["ETag"]
+    got = s3.get_object(**named)
+    assert got["Body"].read() == first + last
+    assert got["Metadata"] == {"name": "wert"}
+    part = s3.get_object(**named, PartNumber=2)
+    assert (part["Body"].read(), part["PartsCount"]) == (last, 2)
+    attributes = s3.get_object_attributes(**named, ObjectAttributes=["ObjectParts"])
+    assert attributes["ObjectParts"]["TotalPartsCount"] == 2
+    copied = s3.create_multipart_upload(Bucket="one", Key="copied")["UploadId"]
+    part = s3.upload_part_copy(
+        Bucket="one",
+        Key="copied",
+        UploadId=copied,
+        PartNumber=1,
+        CopySource={"Bucket": "one", "Key": "big"},
+        CopySourceRange="bytes=1-256",
+    )
+    s3.complete_multipart_upload(
+        Bucket="one",
+        Key="copied",
+        UploadId=copied,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["CopyPartResult"]["ETag"]}]},
+    )
+    assert s3.get_object(Bucket="one", Key="copied")["Body"].read() == first[1:257]
+    given_up = {**named, "UploadId": s3.create_multipart_upload(**named)["UploadId"]}
+    s3.abort_multipart_upload(**given_up)
+    assert refused(s3.list_parts, **given_up) == ("NoSuchUpload", 404)
+    assert refused(s3.upload_part, **given_up, PartNumber=1, Body=b"") == ("NoSuchUpload", 404)
+    assert refused(s3.upload_part, **given_up, PartNumber=10_001, Body=b"")[1] in {400, 404}
+
+
+async def test_everything_that_is_promised_is_there(tmp_path: Path) -> None:
+    """docs/S3.md says what is done; the door does it."""
+    async with served(tmp_path) as door:
+        done = {each.name for each in OPERATIONS.values() if not each.refused}
+        assert done <= door.operations
 
 
 # --- Deletes, tags, locks -------------------------------------------------------------------------
