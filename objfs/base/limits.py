@@ -260,6 +260,7 @@ USER_METADATA_BYTES_MAX = 2 * KIB
 REDIRECT_BYTES_MAX = 2 * KIB  # of x-amz-website-redirect-location
 BUCKET_POLICIES_CACHED_MAX = 256  # parsed
 PUT_BYTES_MAX = 5 * GIB  # of one PUT; what is larger comes in parts
+QUERY_FORM_BYTES_MAX = 1 * MIB  # of a request to IAM: a policy is the most of it
 FORM_FIELDS_BYTES_MAX = 20 * KIB  # of a browser's form before its file
 FORM_BOUNDARY_BYTES_MAX = 70  # RFC 2046
 XML_DEPTH_MAX = 32  # levels of a request's XML: no document of S3 has more than ten

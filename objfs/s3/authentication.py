@@ -19,8 +19,9 @@ class Authentication:
         self._keys = SigningKeys()
         self._rules = Rules(region)
 
-    def caller(self, request: Request, now_ns: int) -> Caller:
-        """Who sent the request. NotAuthenticated."""
+    def caller(self, request: Request, now_ns: int, body_sha256: str | None = None) -> Caller:
+        """Who sent the request; `body_sha256` for APIs that sign it without sending it.
+        NotAuthenticated."""
         signable = Signable(
             request.method, request.raw_path, request.raw_query, request.headers.pairs
         )
@@ -28,7 +29,7 @@ class Authentication:
         if isinstance(claim, Anonymous):
             return Caller(None, claim.payload)
         holder = self._holder(claim)
-        proven = verify(signable, claim, holder.secret, self._keys)
+        proven = verify(signable, claim, holder.secret, self._keys, body_sha256)
         return Caller(holder.identity, proven.payload, proven.chunks, place=claim.place)
 
     def form_caller(self, fields: Mapping[str, str], now_ns: int) -> Caller:

@@ -9,7 +9,7 @@ import logging
 from objfs.base.errors import NoSuchBucket, ObjfsError
 from objfs.base.ports import Clock, Threads
 from objfs.s3.authentication import Authentication
-from objfs.s3.calls import Call, Caller, DoorSettings, Identities, Operate
+from objfs.s3.calls import Call, Caller, DoorSettings, Operate
 from objfs.s3.documents.cors import CorsConfiguration, preflight, response_headers
 from objfs.s3.documents.stored import load
 from objfs.s3.errors import S3Error, as_s3, is_internal
@@ -24,8 +24,10 @@ from objfs.s3.operations.listing import Listing
 from objfs.s3.operations.multipart import Multipart
 from objfs.s3.operations.objects import Objects
 from objfs.s3.operations.post_form import PostForm
+from objfs.s3.query_api import QueryApi, is_query
 from objfs.s3.rooms import Room
 from objfs.s3.routing import Address, address, check_done, route
+from objfs.volume.identities import Identities
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Door:
         self._threads = threads
         self._room = room = Room(volume, identities, settings)
         self._authentication = authentication = Authentication(identities, settings.region)
+        self._query = QueryApi(identities, authentication, settings.region)
         self._operations: dict[str, Operate] = {}
         parts = (
             Buckets,
@@ -87,6 +90,8 @@ class Door:
             request.notes.key = named.key.decode() if named.key else None
             if request.method == "OPTIONS":
                 response = self._preflight(request, named)
+            elif is_query(request) and named.scope == "service":
+                response = await self._query.answer(request, self._clock.now_ns())
             else:
                 response = await self._operate(request, named)
         except ObjfsError as error:

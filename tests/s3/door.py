@@ -63,11 +63,11 @@ class Served:
         made = identities.keys.create(name)
         return Key(made.row.id, made.secret)
 
-    def client(self, key: Key | None = None, **config: Any) -> Any:
+    def client(self, key: Key | None = None, service: str = "s3", **config: Any) -> Any:
         """boto3's client; without retries, so that each error is seen."""
         chosen = key or self.root
         return boto3.client(
-            "s3",
+            service,
             endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id=chosen.id,

@@ -142,6 +142,33 @@ def use_acls(door: Served) -> None:
     s3.create_bucket(Bucket="two", ACL="public-read", ObjectOwnership="ObjectWriter")
 
 
+async def test_iam(tmp_path: Path) -> None:
+    async with served(tmp_path) as door:
+        await door.run(use_iam, door)
+
+
+def use_iam(door: Served) -> None:
+    """A user made through the API may do what its policy says, from the next request on."""
+    iam, s3 = door.client(service="iam"), door.client()
+    s3.create_bucket(Bucket="one")
+    iam.create_user(UserName="ann")
+    made = iam.create_access_key(UserName="ann")["AccessKey"]
+    key = Key(made["AccessKeyId"], made["SecretAccessKey"])
+    ann = door.client(key)
+    assert refused(ann.list_objects_v2, Bucket="one") == ("AccessDenied", 403)
+    allow = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::one"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    iam.put_user_policy(UserName="ann", PolicyName="p", PolicyDocument=policy)
+    assert ann.list_objects_v2(Bucket="one")["KeyCount"] == 0
+    assert refused(door.client(key, "iam").list_users)[0] == "AccessDenied"
+    iam.update_access_key(UserName="ann", AccessKeyId=key.id, Status="Inactive")
+    assert refused(ann.list_objects_v2, Bucket="one") == ("InvalidAccessKeyId", 403)
+    forger = door.client(door.root._replace(secret="x" * 40), "iam")
+    assert refused(forger.list_users) == ("SignatureDoesNotMatch", 403)
+    unknown = door.client(Key("AKIAIOSFODNN7EXAMPLE", "x"), "iam")
+    assert refused(unknown.list_users) == ("InvalidClientTokenId", 403)
+
+
 # --- URLs, forms, other origins -------------------------------------------------------------------
 
 

@@ -50,7 +50,6 @@ ENTRANCES = {
 # Beginnings of the names of modules that landed before their user did. Empty once all are used.
 AWAITING = {
     "objfs.auth.": "the S3 door",
-    "objfs.s3.iam.": "its route in the S3 door",
 }
 
 
