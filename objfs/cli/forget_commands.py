@@ -91,5 +91,6 @@ def du(path: str, as_json: bool) -> None:
             ("current, stored", size_text(answer["current_stored_bytes"])),
             ("history, stored", size_text(answer["past_stored_bytes"])),
             ("reclaimable, stored", size_text(answer["reclaimable_stored_bytes"])),
+            ("parts of uploads", size_text(answer["upload_bytes"])),
         )
     )

@@ -29,6 +29,8 @@ from objfs.meta.tables import (
     EXTENT_PAST,
     INODE,
     INODE_PAST,
+    PART,
+    UPLOAD,
     VERSION,
     R,
     Table,
@@ -51,13 +53,33 @@ class DiskUsage(msgspec.Struct):
     current_stored_bytes: int = 0
     past_stored_bytes: int = 0
     reclaimable_stored_bytes: int = 0
+    upload_bytes: int = 0  # of parts of uploads that go on, not counted in any of the others
 
 
 async def disk_usage(volume: Volume, bucket: str | None = None, key: bytes = b"") -> DiskUsage:
     """Of the whole store, a bucket, or a path of it with what lies below. NotFound."""
     if bucket is None or not key:
-        return await _of_buckets(volume, bucket)
-    return await _of_path(volume, bucket, key.rstrip(b"/"))
+        usage = await _of_buckets(volume, bucket)
+    else:
+        usage = await _of_path(volume, bucket, key.rstrip(b"/"))
+    usage.upload_bytes = await _of_uploads(volume, bucket, key.rstrip(b"/"))
+    return usage
+
+
+async def _of_uploads(volume: Volume, bucket: str | None, key: bytes) -> int:
+    """The bytes of parts whose upload is of a key in scope."""
+    scope = () if bucket is None else (volume.bucket(bucket).id,)
+    async with open_reader(volume.core.database) as reader:
+        uploads = {
+            upload.id
+            async for page in reader.stream(UPLOAD, scope)
+            for upload in page
+            if not key or upload.key == key or upload.key.startswith(key + b"/")
+        }
+        total = 0
+        async for parts in reader.stream(PART):
+            total += sum(part.size for part in parts if part.upload in uploads)
+    return total
 
 
 class _Tally:

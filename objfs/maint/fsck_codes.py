@@ -38,6 +38,7 @@ CODES: Final[dict[str, str]] = {
     "link-count": _REPAIR,
     "orphan-wrong": _REPAIR,
     "unsealed-wrong": _REPAIR,
+    "part-of-nothing": f"{_REPAIR} drops it",
     "purge-left": f"{_REPAIR}, or the next opening, ends it",
     "xattr-flag": _REPAIR,
     "xattr-of-nothing": _REPAIR,

@@ -2,6 +2,7 @@
 rules, and work that was begun. See `fsck_work` for how a check works."""
 
 import stat
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -9,18 +10,31 @@ from objfs.maint.fsck_mend import made_up
 from objfs.maint.fsck_work import Mend, Stage, Work
 from objfs.meta.database import Change
 from objfs.meta.maintenance import usage_differences
-from objfs.meta.rows import Bucket, Dentry, Moment, Orphan, Purge, Snapshot, Unsealed, Usage
+from objfs.meta.rows import (
+    Bucket,
+    Dentry,
+    Moment,
+    Orphan,
+    Part,
+    Purge,
+    Snapshot,
+    Unsealed,
+    Usage,
+)
 from objfs.meta.tables import (
     BUCKET,
     DENTRY,
+    ENDED_UPLOAD,
     ERASED,
     INODE,
     MOMENT,
     ORPHAN,
+    PART,
     PURGE,
     RETENTION,
     SNAPSHOT,
     UNSEALED,
+    UPLOAD,
     USAGE,
     Key,
 )
@@ -28,6 +42,7 @@ from objfs.volume.commits import Commits
 from objfs.volume.content import end_orphan, purge_content
 from objfs.volume.inodes import counted
 from objfs.volume.showing import stretches_of
+from objfs.volume.upload_bytes import drop_content
 
 
 def buckets(work: Work, after: Key) -> Stage:
@@ -177,9 +192,31 @@ def begun(work: Work, after: Key) -> Stage:
     for unsealed in work.walk(UNSEALED, ()):
         _unsealed(work, unsealed)
         yield None
+    yield from _parts(work)
     for purge in work.walk(PURGE, after):
         _purge(work, purge)
         yield None
+
+
+def _parts(work: Work) -> Stage:
+    """Parts: each has an upload, that goes on or has ended."""
+    uploads = set()
+    for upload in work.walk(UPLOAD, ()):
+        uploads.add(upload.id)
+        yield None
+    for part in work.walk(PART, ()):
+        ended = work.database.get(ENDED_UPLOAD, part.upload)
+        if part.upload not in uploads and ended is None:
+            about = f"part {part.number} of upload {part.upload:x}"
+            what = "there is no such upload"
+            if work.report("part-of-nothing", about, what, partial(_drop_part, part)):
+                purge_content(work.core, part.content)
+        yield None
+
+
+def _drop_part(part: Part, change: Change) -> None:
+    change.delete(PART, part.upload, part.number)
+    drop_content(change, part.content)
 
 
 def _orphan(work: Work, row: Orphan) -> None:

@@ -13,7 +13,7 @@ from objfs.maint.live_records import TABLES
 from objfs.meta.database import Database
 from objfs.meta.maintenance import Reader
 from objfs.meta.rows import Dentry, DentryPast
-from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, INODE_PAST, VERSION
+from objfs.meta.tables import BUCKET, DENTRY, DENTRY_PAST, INODE, INODE_PAST, PART, VERSION
 from objfs.volume.damage import Hit
 from objfs.volume.history import FOREVER, version_id
 
@@ -33,12 +33,14 @@ class Piece(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """An inode whose version (0: its working state) has a content, read as of `at`."""
+    """An inode whose version (0: its working state) has a content, read as of `at`; or the part
+    `part` of the upload `ino`."""
 
     ino: int
     sealed: int
     at: int
     size: int
+    part: int = 0
 
 
 async def pieces_of(reader: Reader, segment: int, offsets: set[int] | None) -> list[Piece]:
@@ -70,6 +72,11 @@ async def owners_of(reader: Reader, contents: set[int]) -> dict[int, list[Owner]
                 owners[version.content].append(
                     Owner(version.ino, version.sealed, version.content_at, version.size)
                 )
+    async for parts in reader.stream(PART):
+        for part in parts:
+            if part.content in contents:
+                at = FOREVER - 1
+                owners[part.content].append(Owner(part.upload, 0, at, part.size, part.number))
     return owners
 
 
@@ -120,6 +127,8 @@ class _Names:
 
     def of(self, owner: Owner) -> tuple[str, str]:
         key = owner.ino, owner.sealed
+        if owner.part:
+            return "", f"[part {owner.part} of upload {owner.ino:x}]"
         if key not in self._known:
             path = path_of(self._database, owner.ino, owner.sealed or FOREVER)
             text = path.decode(errors="backslashreplace")

@@ -200,6 +200,7 @@ class Buckets:
             change.delete(INODE, bucket.root)
             change.delete(USAGE, bucket.id)
             change.delete(BUCKET, bucket.id)
+        self._core.uploads_ended()
         self._core.quotas.pop(bucket.id, None)
         self._core.locks.pop(bucket.id, None)
 

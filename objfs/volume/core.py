@@ -95,6 +95,7 @@ class Core:
         self.active = trio.Event()  # set while background tasks have work
         self.moves = 0  # grows whenever compaction moved extents
         self.unsharing: Counter[int] = Counter()  # contents that are being copied, row by row
+        self.uploads_ended: Callable[[], None] = lambda: None  # with their bucket: they can go
         self.building: set[int] = set()  # inodes and contents without a name that tasks are making
         self._appends: set[trio.Event] = set()  # appended and not committed yet, by their end
         self._index_read_at = float("-inf")  # when the index was read ahead

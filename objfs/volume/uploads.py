@@ -88,6 +88,7 @@ class Uploads:
         self._wanted = trio.Event()  # set when there is something to clean
         self.part_bytes_min = limits.PART_BYTES_MIN
         self.appending = core.appending
+        core.uploads_ended = self._wake
 
     # --- begin and end ---------------------------------------------------------------------------
 
@@ -286,8 +287,12 @@ class Uploads:
             if self._core.quotas:
                 self._core.check_quota(row.bucket, total)
             info = await self._assemble(bucket, row, parts, sums, conditions, digest_of(asked))
-        self._wanted.set()
+        self._wake()
         return info
+
+    def _wake(self) -> None:
+        """There is something to clean."""
+        self._wanted.set()
 
     def _parts_of(self, row: Upload) -> Iterator[Part]:
         after = 0
