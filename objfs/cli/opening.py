@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from objfs.base.system import LocalZone, SystemRandomness, TrioThreads
-from objfs.cli.clock import command_clock
+from objfs.cli.clock import command_clock, lifecycle_day_ns
 from objfs.cli.store_directory import SEGMENTS, StoreDirectory
 from objfs.cli.store_keys import load_store_keys
 from objfs.meta.replay import Progress
@@ -40,6 +40,7 @@ def construct(
             f"{SEGMENTS}/ is missing, and with it everything that was stored; put it back"
         )
     clock, threads, randomness = command_clock(), TrioThreads(), SystemRandomness()
+    day_ns = lifecycle_day_ns()
     log = Log.open(
         Placement(PosixDevice(directory.segments)),
         store_id=directory.store_id,
@@ -63,6 +64,7 @@ def construct(
         zone=LocalZone(),
     )
     volume.identities.use(lambda: load_store_keys(directory, os.environ, randomness), randomness)
+    volume.lifecycle_day_ns = day_ns
     return volume
 
 

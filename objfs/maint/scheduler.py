@@ -17,9 +17,9 @@ What always holds:
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -125,6 +125,8 @@ class Job:
     run: Callable[[Budget], Awaitable[Result]]
     interval_seconds: float
     after_changes: bool = False  # not due again before the store changed
+    start_seconds: float = limits.BACKGROUND_START_SECONDS  # after a mount, before the first round
+    totals: Mapping[str, int] = field(default_factory=dict)  # what it counted since the mount
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -147,7 +149,7 @@ class _Task:
         self._core = core
         self.last = self._read()
         self.sequence = -1  # of the store after the last round of this process
-        delay = limits.BACKGROUND_START_SECONDS
+        delay = job.start_seconds
         if self.last is not None:
             passed = (core.clock.now_ns() - self.last.ended_ns) / 1e9
             delay = max(delay, min(job.interval_seconds - passed, job.interval_seconds))
@@ -207,6 +209,7 @@ class _Task:
             "running": self.turn.locked(),
             "done": progress[0] if progress else None,
             "total": progress[1] if progress else None,
+            "totals": dict(self.job.totals),
             "due_seconds": max(0, round(self.due - self._core.clock.monotonic())),
             "last": None
             if last is None

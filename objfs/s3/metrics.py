@@ -129,11 +129,16 @@ def _background(background: Status) -> Iterator[Family]:
     running = Gauge("objfs_background_running", "1 while the job works.", labels=["job"])
     failed = Gauge("objfs_background_failed", "1 if its last round failed.", labels=["job"])
     due = Gauge("objfs_background_due_seconds", "Until its next round is due.", labels=["job"])
+    done = Counter(
+        "objfs_background_done", "What the job did since the start.", labels=["job", "what"]
+    )
     for job in background["jobs"]:
         running.add_metric([job["name"]], float(job["running"]))
         failed.add_metric([job["name"]], float(bool(job["last"] and job["last"]["error"])))
         due.add_metric([job["name"]], job["due_seconds"])
-    yield from (running, failed, due)
+        for what, count in job["totals"].items():
+            done.add_metric([job["name"], what], count)
+    yield from (running, failed, due, done)
 
 
 def _s3(door: Status) -> Iterator[Family]:

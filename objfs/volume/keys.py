@@ -31,7 +31,7 @@ from objfs.volume.object_types import COMPOSITE, FULL_OBJECT, NULL_VERSION, Obje
 
 
 class KeyPage(NamedTuple):
-    """A page of keys. `entries` are `ObjectInfo` without metadata, tags and locks."""
+    """A page of keys. `entries` are `ObjectInfo` without metadata and locks."""
 
     entries: list[ObjectInfo]
     prefixes: list[bytes]
@@ -238,5 +238,6 @@ def light_info(bucket: str, key: bytes, entry: KeyEntry, time_ns: int) -> Object
         checksums=checksums,
         checksum_type=COMPOSITE if composite else FULL_OBJECT,
         parts=version.parts,
+        tags=version.tags or {},
         owner=version.owner,
     )

@@ -250,7 +250,8 @@ class _Erasure:
         entries = list(all_entries(change, bucket, key))
         gone = [entry for entry in entries if is_called(entry, self._id)]
         if self._conditions is not None:
-            shown = self._reading.light(bucket, key, gone[0]) if gone else None
+            latest = bool(gone) and gone[0] is entries[0]
+            shown = self._reading.light(bucket, key, gone[0], latest=latest) if gone else None
             self._conditions.check_write(shown if shown and not shown.delete_marker else None)
         if not gone:
             return []

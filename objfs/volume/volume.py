@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from objfs.base.limits import VISIBLE_SECONDS_MAX
+from objfs.base.limits import DAY_NS, VISIBLE_SECONDS_MAX
 from objfs.base.types import SpaceFigures
 from objfs.meta.rows import Inode, new_inode
 from objfs.meta.tables import USAGE
@@ -67,6 +67,7 @@ class Volume:
         self.jobs: Jobs | None = None
         self.doors: dict[str, Callable[[], dict[str, object]]] = {}  # open ones, their figures
         self.compaction: object = None  # of the layers above
+        self.lifecycle_day_ns = DAY_NS  # how long a day of lifecycle rules is
         self._writeback = writeback = Writeback(core)
         self._reader = reader = Reader(core)
         self._names = names = Namespace(core, writeback)

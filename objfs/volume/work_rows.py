@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SCRUB = "scrub"  # the scrub that is under way
 RETENTION = "retention"  # the pass in the background that is under way
+LIFECYCLE = "lifecycle"  # the same
 SCRUB_LAST = "scrub_last"  # how the last one ended
 FSCK = "fsck"
 FSCK_LAST = "fsck_last"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from objfs.cli.clock import VARIABLE
+from objfs.base.errors import InvalidRequest
+from objfs.base.limits import DAY_NS
+from objfs.cli.clock import DAY_VARIABLE, VARIABLE, lifecycle_day_ns
 from tests.cli.conftest import CommandLine
 
 
@@ -29,3 +31,16 @@ def test_a_clock_that_is_ahead_or_no_number_is_refused(
     assert ran.status == 1
     assert VARIABLE in ran.err
     assert not (tmp_path / "store").exists()
+
+
+def test_days_of_lifecycle_rules_are_as_long_as_they_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(DAY_VARIABLE, raising=False)
+    assert lifecycle_day_ns() == DAY_NS
+    monkeypatch.setenv(DAY_VARIABLE, "2.5")
+    assert lifecycle_day_ns() == 2_500_000_000
+    for wrong in ("0", "-1", "nan", "long", "86401"):
+        monkeypatch.setenv(DAY_VARIABLE, wrong)
+        with pytest.raises(InvalidRequest):
+            lifecycle_day_ns()

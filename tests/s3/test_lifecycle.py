@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objfs.base.limits import DAY_NS
-from objfs.s3.documents.lifecycle import LifecycleConfiguration, parse_lifecycle, write_lifecycle
-from objfs.s3.documents.lifecycle_due import Due, Entry, due, expiration_header, upload_due
+from objfs.s3.documents.lifecycle import expiration_header, parse_lifecycle, write_lifecycle
 from objfs.s3.documents.stored import load, store
+from objfs.volume.lifecycle_rules import Due, Entry, LifecycleConfiguration, due, upload_due
 from tests.s3.asking import code, request
 from tests.s3.model import understood
 

@@ -1,12 +1,10 @@
 """Lifecycle rules of a bucket: read, checked as S3 checks them, written.
 
 S3: "Lifecycle configuration elements". Transitions are refused, because there is one storage class.
-What the rules decide is in lifecycle_due.py.
+What rules are and what they decide is in `objfs/volume/lifecycle_rules.py`.
 """
 
 from collections.abc import Sequence
-
-import msgspec
 
 from objfs.base.limits import (
     DAY_NS,
@@ -17,45 +15,15 @@ from objfs.base.limits import (
     RULE_ID_CHARS_MAX,
 )
 from objfs.s3 import xml_writer
-from objfs.s3.dates import iso_date, parse_iso_date
-from objfs.s3.documents.stored import Document
+from objfs.s3.dates import http_date, iso_date, parse_iso_date
 from objfs.s3.documents.tagging import check_tags, read_tag, write_tag
 from objfs.s3.errors import S3Error
 from objfs.s3.xml_reader import Element, malformed, parse
+from objfs.volume.lifecycle_rules import Due, Filter, LifecycleConfiguration, Rule
 
 _PREDICATES = ("Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
 _TRANSITIONS = ("Transition", "NoncurrentVersionTransition")
 _ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
-
-
-class Filter(Document, frozen=True):
-    """What a rule is about: all of these hold. Sizes in bytes, both exclusive."""
-
-    prefix: str = ""
-    tags: dict[str, str] = msgspec.field(default_factory=dict)
-    larger_than: int | None = None
-    smaller_than: int | None = None
-
-
-class Rule(Document, frozen=True):
-    """One rule. `days`, `date_ns` and `expired_marker` are the three forms of Expiration."""
-
-    id: str
-    enabled: bool
-    filter: Filter
-    days: int | None = None
-    date_ns: int | None = None
-    expired_marker: bool = False
-    noncurrent_days: int | None = None
-    newer_noncurrent: int = 0
-    abort_days: int | None = None
-    old_form: bool = False  # Prefix stands outside of Filter
-
-
-class LifecycleConfiguration(Document, frozen=True):
-    """The rules of a bucket."""
-
-    rules: tuple[Rule, ...]
 
 
 def _invalid(message: str) -> S3Error:
@@ -256,3 +224,9 @@ def _write_filter(of: Filter) -> str:
     if of.prefix or not parts:
         parts.insert(0, xml_writer.element("Prefix", of.prefix))
     return xml_writer.tree("Filter", parts[0] if len(parts) == 1 else xml_writer.tree("And", parts))
+
+
+def expiration_header(found: Due) -> str:
+    """The value of `x-amz-expiration`."""
+    rule = found.rule.replace("\\", "\\\\").replace('"', '\\"')
+    return f'expiry-date="{http_date(found.time_ns)}", rule-id="{rule}"'

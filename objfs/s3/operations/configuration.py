@@ -19,8 +19,9 @@ from objfs.s3.http import Response
 from objfs.s3.receiving import read_document
 from objfs.s3.rooms import Room
 from objfs.volume.buckets import Bucket
+from objfs.volume.lifecycle_rules import LIFECYCLE, LifecycleConfiguration
 
-CORS, LIFECYCLE, ENCRYPTION, TAGGING = "cors", "lifecycle", "encryption", "tagging"
+CORS, ENCRYPTION, TAGGING = "cors", "encryption", "tagging"
 
 
 class Kind(NamedTuple):
@@ -56,7 +57,7 @@ _KINDS: dict[str, Kind] = {
     "BucketLifecycleConfiguration": Kind(
         LIFECYCLE,
         lambda body: store(lifecycle.parse_lifecycle(body)),
-        lambda stored: lifecycle.write_lifecycle(load(lifecycle.LifecycleConfiguration, stored)),
+        lambda stored: lifecycle.write_lifecycle(load(LifecycleConfiguration, stored)),
         "NoSuchLifecycleConfiguration",
     ),
     "BucketTagging": Kind(

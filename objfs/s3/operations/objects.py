@@ -17,10 +17,8 @@ from objfs.base.errors import (
 from objfs.base.limits import PUT_BYTES_MAX, S3_PIECE_BYTES
 from objfs.s3.calls import Call, Operate
 from objfs.s3.dates import http_date
-from objfs.s3.documents.lifecycle import LifecycleConfiguration
-from objfs.s3.documents.lifecycle_due import Entry, due, expiration_header
+from objfs.s3.documents.lifecycle import expiration_header
 from objfs.s3.documents.objects import checksums_of
-from objfs.s3.documents.stored import load
 from objfs.s3.documents.tagging import HEADER as TAGGING
 from objfs.s3.documents.tagging import parse_tagging_header
 from objfs.s3.errors import S3Error, invalid_argument
@@ -31,10 +29,10 @@ from objfs.s3.headers.locking import legal_hold, lock_headers, lock_retention
 from objfs.s3.headers.metadata import content_headers, object_headers, overrides, user_metadata
 from objfs.s3.headers.ranges import Range, parse_range, part_range
 from objfs.s3.http import Bytes, Response, Stream
-from objfs.s3.operations.configuration import LIFECYCLE
 from objfs.s3.receiving import Receiving
 from objfs.s3.rooms import Room, query_of, quoted, version_headers
 from objfs.volume.buckets import Bucket
+from objfs.volume.lifecycle_rules import Entry, due, key_text, lifecycle_of
 from objfs.volume.object_types import Conditions, ObjectInfo, PutAttributes
 from objfs.volume.view import PastFile
 
@@ -178,13 +176,10 @@ def answer_headers(bucket: Bucket, info: ObjectInfo) -> list[tuple[str, str]]:
 
 def expiration(bucket: Bucket, info: ObjectInfo) -> list[tuple[str, str]]:
     """When the rules of the bucket want the object gone."""
-    stored = bucket.policy.get(LIFECYCLE)
-    if stored is None or not info.latest:
+    configuration = lifecycle_of(bucket)
+    if configuration is None or not info.latest:
         return []
-    key = info.key.decode("utf-8", "surrogateescape")
-    found = due(
-        load(LifecycleConfiguration, stored), Entry(key, info.time_ns, info.size, info.tags)
-    )
+    found = due(configuration, Entry(key_text(info.key), info.time_ns, info.size, info.tags))
     return [] if found is None else [("x-amz-expiration", expiration_header(found))]
 
 

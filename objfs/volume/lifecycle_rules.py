@@ -1,22 +1,85 @@
-"""What lifecycle rules decide: when an entry or an upload is due. Functions over values.
+"""Lifecycle rules of a bucket: what they are, where they are kept, and when an entry of a key or an
+upload is due by them. Functions over values.
 
 S3's rule of time: an action is due some days after its entry came to be, at the next midnight UTC
 ("Lifecycle rules based on an object's age"). How long a day is, is passed in, because tests of
 whole systems shorten it; days then begin at multiples of that length.
+
+Keys are text here, as in the rules: bytes that are no UTF-8 as `key_text` has them. The XML is in
+`objfs/s3/documents/lifecycle.py`; who acts by the rules is `objfs/maint/lifecycle.py`.
 """
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
+
 from objfs.base.limits import DAY_NS
-from objfs.s3.dates import http_date
-from objfs.s3.documents.lifecycle import Filter, LifecycleConfiguration, Rule
+from objfs.meta.rows import Bucket
+
+LIFECYCLE = "lifecycle"  # the name of the rules among a bucket's documents
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rule is about: all of these hold. Sizes in bytes, both exclusive."""
+
+    prefix: str = ""
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    larger_than: int | None = None
+    smaller_than: int | None = None
+
+
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One rule. `days`, `date_ns` and `expired_marker` are the three forms of Expiration."""
+
+    id: str
+    enabled: bool
+    filter: Filter
+    days: int | None = None
+    date_ns: int | None = None
+    expired_marker: bool = False
+    noncurrent_days: int | None = None
+    newer_noncurrent: int = 0
+    abort_days: int | None = None
+    old_form: bool = False  # Prefix stands outside of Filter
+
+
+class LifecycleConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The rules of a bucket. Stored as JSON; fields are only added, with a default."""
+
+    rules: tuple[Rule, ...]
+
+
+_DECODER = msgspec.json.Decoder(LifecycleConfiguration)
+
+
+def lifecycle_of(bucket: Bucket) -> LifecycleConfiguration | None:
+    """The rules of a bucket that count; None if there are none."""
+    stored = bucket.policy.get(LIFECYCLE)
+    if stored is None:
+        return None
+    enabled = tuple(rule for rule in _DECODER.decode(stored).rules if rule.enabled)
+    return LifecycleConfiguration(enabled) if enabled else None
+
+
+def prefixes_of(configuration: LifecycleConfiguration) -> list[str]:
+    """Where the keys are that rules are about: none of these begins with another, in order."""
+    found: list[str] = []
+    for prefix in sorted({rule.filter.prefix for rule in configuration.rules if rule.enabled}):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return found
+
+
+def key_text(key: bytes) -> str:
+    """A key as rules see it."""
+    return key.decode("utf-8", "surrogateescape")
 
 
 class Entry(NamedTuple):
     """One entry of a key, as far as rules look at it. `noncurrent_since_ns` is when a newer entry
-    came (None: it is the latest); `newer_noncurrent` counts the noncurrent ones that are newer;
+    came (None: it is the latest); `newer_noncurrent` counts the noncurrent versions that are newer;
     `alone` says that the key has no other entry."""
 
     key: str
@@ -89,9 +152,3 @@ def upload_due(
         for rule in configuration.rules
         if rule.enabled and rule.abort_days is not None and key.startswith(rule.filter.prefix)
     )
-
-
-def expiration_header(found: Due) -> str:
-    """The value of `x-amz-expiration`."""
-    rule = found.rule.replace("\\", "\\\\").replace('"', '\\"')
-    return f'expiry-date="{http_date(found.time_ns)}", rule-id="{rule}"'
