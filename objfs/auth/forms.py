@@ -3,10 +3,19 @@
 What the policy allows is `post_policy.py`. Names of fields are in lower case here; browsers and S3
 do not care about their case.
 
-Source: "Browser-Based Uploads Using POST (AWS Signature Version 4)" of the Amazon S3 API Reference.
+A form may be signed with signature version 2 as well: the generators of forms on many pages are
+that old, and so are the suites that test servers. What is signed is a policy that says what the
+form may do and until when. A request signed that way is refused.
+
+Source: "Browser-Based Uploads Using POST (AWS Signature Version 4)" of the Amazon S3 API Reference,
+and "Browser-Based Uploads Using POST (AWS Signature Version 2)" of the S3 User Guide.
 """
 
+import base64
+import hmac
 from collections.abc import Mapping
+
+import msgspec
 
 from objfs.auth.causes import Cause, refused
 from objfs.auth.claims import (
@@ -19,7 +28,6 @@ from objfs.auth.claims import (
     Place,
     Rules,
     malformed,
-    old_signature,
     read_credential,
     read_timestamp,
 )
@@ -27,26 +35,42 @@ from objfs.auth.signing import SigningKeys, same, sign, wrong_signature
 from objfs.base.limits import PRESIGNED_SECONDS_MAX, SIGNATURE_SKEW_SECONDS
 
 _FIELDS = ("policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+_OLD_FIELDS = ("policy", "awsaccesskeyid", "signature")
+_ONLY_NEW = frozenset(_FIELDS) - {"policy", "x-amz-date"}  # a date can be a field of any form
 
 
-def read_form(fields: Mapping[str, str], rules: Rules, now_ns: int) -> Claim | Anonymous:
+class OldClaim(msgspec.Struct, frozen=True):
+    """A signature of version 2 that was read. Nothing of it is proven."""
+
+    access_key: str
+    signature: str  # in base64
+    payload: Payload
+    token: str | None
+
+    @property
+    def place(self) -> Place:
+        """Only forms have them."""
+        return Place.FORM
+
+
+def read_form(fields: Mapping[str, str], rules: Rules, now_ns: int) -> Claim | OldClaim | Anonymous:
     """What the fields before the file say. NotAuthenticated when they break a rule."""
     payload = Payload(Mode.UNSIGNED)
+    token = fields.get("x-amz-security-token")
+    new, old = not _ONLY_NEW.isdisjoint(fields), "awsaccesskeyid" in fields
+    if new and old:
+        raise refused(
+            Cause.SEVERAL_MECHANISMS,
+            "Only one auth mechanism allowed: the fields of a form are of one signature version",
+            ArgumentName="AWSAccessKeyId",
+            ArgumentValue=fields["awsaccesskeyid"],
+        )
+    if old:
+        _check_there(fields, _OLD_FIELDS)
+        return OldClaim(fields["awsaccesskeyid"], fields["signature"], payload, token)
     if fields.keys().isdisjoint(_FIELDS):
-        if "awsaccesskeyid" in fields:
-            raise old_signature()
         return Anonymous(payload)
-    if "awsaccesskeyid" in fields and "signature" in fields:
-        raise old_signature()
-    for name in _FIELDS:
-        if name not in fields:
-            raise malformed(
-                Place.FORM,
-                f"Bucket POST must contain a field named '{name}'.  If it is specified, please "
-                "check the order of the fields.",
-                ArgumentName=name,
-                ArgumentValue="",
-            )
+    _check_there(fields, _FIELDS)
     algorithm = fields["x-amz-algorithm"]
     if algorithm != ALGORITHM:
         raise malformed(
@@ -66,15 +90,38 @@ def read_form(fields: Mapping[str, str], rules: Rules, now_ns: int) -> Claim | A
         signed_headers=(),
         signature=fields["x-amz-signature"],
         payload=payload,
-        token=fields.get("x-amz-security-token"),
+        token=token,
     )
 
 
-def verify_form(fields: Mapping[str, str], claim: Claim, secret: str, keys: SigningKeys) -> None:
+def verify_form(
+    fields: Mapping[str, str], claim: Claim | OldClaim, secret: str, keys: SigningKeys
+) -> None:
     """The owner of the secret signed this policy; NotAuthenticated otherwise."""
     policy = fields["policy"]
-    if not same(sign(keys.key(secret, claim.scope), policy), claim.signature):
+    if isinstance(claim, OldClaim):
+        signature = _old_signature(secret, policy)
+    else:
+        signature = sign(keys.key(secret, claim.scope), policy)
+    if not same(signature, claim.signature):
         raise wrong_signature(claim.access_key, policy, claim.signature)
+
+
+def _old_signature(secret: str, policy: str) -> str:
+    text = policy.encode("utf-8", "surrogateescape")
+    return base64.b64encode(hmac.digest(secret.encode(), text, "sha1")).decode()
+
+
+def _check_there(fields: Mapping[str, str], names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in fields:
+            raise malformed(
+                Place.FORM,
+                f"Bucket POST must contain a field named '{name}'.  If it is specified, please "
+                "check the order of the fields.",
+                ArgumentName=name,
+                ArgumentValue="",
+            )
 
 
 def _check_date(timestamp: str, date: str, now_ns: int) -> None:

@@ -21,7 +21,7 @@ from objfs.auth.causes import Cause, refused
 from objfs.base.limits import POST_CONDITIONS_MAX, POST_POLICY_BYTES_MAX
 
 _LENGTH = "content-length-range"
-_NOT_COVERED = frozenset({"x-amz-signature", "file", "policy"})
+_NOT_COVERED = frozenset({"x-amz-signature", "awsaccesskeyid", "signature", "file", "policy"})
 _EXPIRATION = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\d*(Z|[+-]\d\d:?\d\d)", re.ASCII
 )

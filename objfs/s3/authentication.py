@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from objfs.auth.causes import Cause, refused
 from objfs.auth.claims import Anonymous, Claim, Rules, Signable
-from objfs.auth.forms import read_form, verify_form
+from objfs.auth.forms import OldClaim, read_form, verify_form
 from objfs.auth.signing import SigningKeys
 from objfs.auth.sigv4 import read_claim, verify
 from objfs.s3.calls import Caller, Holder, Identities
@@ -41,7 +41,7 @@ class Authentication:
         verify_form(fields, claim, holder.secret, self._keys)
         return Caller(holder.identity, claim.payload, place=claim.place)
 
-    def _holder(self, claim: Claim) -> Holder:
+    def _holder(self, claim: Claim | OldClaim) -> Holder:
         holder = self._identities.resolve(claim.access_key)
         if holder is None or not holder.active:
             raise refused(

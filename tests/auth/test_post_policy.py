@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from objfs.auth.causes import Cause
 from objfs.auth.claims import Anonymous, Claim, Place
-from objfs.auth.forms import read_form, verify_form
+from objfs.auth.forms import OldClaim, read_form, verify_form
 from objfs.auth.post_policy import PostPolicy, read_post_policy
 from objfs.auth.signing import SigningKeys
 from objfs.base.errors import NotAuthenticated
@@ -244,7 +244,7 @@ def test_forms_that_lack_a_field(name: str) -> None:
         ({"x-amz-signature": "incorrect"}, Cause.WRONG_SIGNATURE, "does not match"),
         ({"x-amz-signature": "\N{SNOWMAN}"}, Cause.WRONG_SIGNATURE, "does not match"),
         ({"policy": MADE["policy"][:-4]}, Cause.WRONG_SIGNATURE, "does not match"),
-        ({"awsaccesskeyid": "A", "signature": "s"}, Cause.OLD_SIGNATURE, "not supported"),
+        ({"awsaccesskeyid": "A", "signature": "s"}, Cause.SEVERAL_MECHANISMS, "Only one"),
     ],
 )
 def test_forms_that_are_refused(changes: dict[str, str], cause: Cause, says: str) -> None:
@@ -255,6 +255,55 @@ def test_forms_that_are_refused(changes: dict[str, str], cause: Cause, says: str
 
 def test_a_form_of_nobody() -> None:
     assert isinstance(read_form({"key": "k"}, RULES, NOW_NS), Anonymous)
+
+
+# --- Signature version 2 --------------------------------------------------------------------------
+
+
+def old_form(fields: dict[str, str], conditions: list[Any], token: str | None = None) -> Any:
+    """The fields of a form as botocore makes and signs them in the old way."""
+    request = AWSRequest(method="POST", url="http://127.0.0.1/")
+    request.context["s3-presign-post-fields"] = dict(fields)
+    request.context["s3-presign-post-policy"] = {"expiration": UNTIL, "conditions": conditions}
+    botocore.auth.HmacV1PostAuth(oracle.credentials(token)).add_auth(request)
+    return {
+        name.lower(): value for name, value in request.context["s3-presign-post-fields"].items()
+    }
+
+
+def old_allowed(fields: dict[str, str]) -> OldClaim:
+    claim = read_form(fields, RULES, NOW_NS)
+    assert isinstance(claim, OldClaim)
+    verify_form(fields, claim, SECRET, SigningKeys())
+    read_post_policy(fields["policy"]).check(fields, BUCKET, NOW_NS)
+    return claim
+
+
+@given(words, words)
+def test_an_old_form_is_believed(key: str, other: str) -> None:
+    made = old_form({"key": key}, [{"bucket": BUCKET}, {"key": key}], token=None)
+    claim = old_allowed(made)
+    assert (claim.place, claim.access_key, claim.token) == (Place.FORM, KEY, None)
+    policy = old_form({"key": key}, [{"bucket": BUCKET}, {"key": key + other}])["policy"]
+    for field, value in (("policy", policy), ("signature", made["signature"][::-1])):
+        with pytest.raises(NotAuthenticated) as caught:
+            old_allowed({**made, field: value})
+        assert caught.value.cause is Cause.WRONG_SIGNATURE
     with pytest.raises(NotAuthenticated) as caught:
-        read_form({"key": "k", "awsaccesskeyid": "A"}, RULES, NOW_NS)
-    assert caught.value.cause is Cause.OLD_SIGNATURE
+        old_allowed({**made, "x-amz-meta-extra": "1"})
+    assert caught.value.cause is Cause.POLICY_REFUSES
+
+
+def test_an_old_form_with_a_token() -> None:
+    made = old_form({"key": "k"}, [{"bucket": BUCKET}, {"key": "k"}], token="a token")
+    assert old_allowed(made).token == "a token"
+
+
+@pytest.mark.parametrize("name", ["policy", "signature"])
+def test_old_forms_that_lack_a_field(name: str) -> None:
+    made = old_form({"key": "k"}, [{"bucket": BUCKET}, {"key": "k"}])
+    del made[name]
+    with pytest.raises(NotAuthenticated) as caught:
+        old_allowed(made)
+    assert caught.value.cause is Cause.MALFORMED_FORM
+    assert f"must contain a field named '{name}'" in str(caught.value)
