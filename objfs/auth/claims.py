@@ -80,10 +80,10 @@ class Scope(NamedTuple):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What the server accepts. IAM and STS may be signed for AWS's home region too."""
+    """What an endpoint accepts. IAM and STS may be signed for AWS's home region too."""
 
     region: str
-    services: frozenset[str] = frozenset({"s3", "iam", "sts"})
+    services: frozenset[str] = frozenset({"s3"})
 
 
 class Signable(NamedTuple):
@@ -162,7 +162,8 @@ def read_credential(text: str, rules: Rules, place: Place) -> tuple[str, Scope]:
         )
     access_key, date, region, service, terminal = parts
     if service not in rules.services:
-        raise wrong(f'incorrect service "{service}". This endpoint belongs to "s3".')
+        mine = '" or "'.join(sorted(rules.services))
+        raise wrong(f'incorrect service "{service}". This endpoint belongs to "{mine}".')
     if terminal != TERMINAL:
         raise wrong(f'incorrect terminal "{terminal}". This endpoint uses "{TERMINAL}".')
     if not _DATE.fullmatch(date) or read_timestamp(date + "T000000Z") is None:

@@ -58,6 +58,7 @@ class Identity:
     uid: int = -1  # the owner of files that they make; -1: not set
     gid: int = -1
     tags: Mapping[str, str] = field(default_factory=dict)
+    session: Mapping[str, str] = field(default_factory=dict)  # condition keys of temporary keys
 
     @property
     def names(self) -> Sequence[str]:
@@ -83,6 +84,7 @@ def principal_context(identity: Identity | None) -> dict[str, tuple[str, ...]]:
         context["aws:username"] = (identity.name,)
     for name, value in identity.tags.items():
         context[f"aws:principaltag/{name.lower()}"] = (value,)
+    context.update((name, (value,)) for name, value in identity.session.items())
     return context
 
 

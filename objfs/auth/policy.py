@@ -226,13 +226,20 @@ def _foreign(arn: str) -> str:
 
 
 def trusts(
-    request: Request, trust: PolicyDocument, identity: Identity | None, federated: str = ""
+    request: Request,
+    trust: PolicyDocument,
+    identity: Identity | None,
+    federated: str = "",
+    session_policies: Sequence[PolicyDocument] = (),
 ) -> bool:
     """Whether the trust policy of a role lets somebody take it. `request` has the action
     (`sts:AssumeRole`, `sts:AssumeRoleWithWebIdentity`), the role's ARN, and the context;
     `federated` is the ARN of the issuer whose token it was. A policy that names the account leaves
-    it to the account: then a policy of `identity` has to allow the action too."""
+    it to the account: then a policy of `identity` has to allow the action too. The policies of its
+    session narrow what it may take, but for a trust policy that names the very session."""
     found = _Verdict.SILENT
+    session = _verdict(request, session_policies)
+    narrowed = bool(session_policies) and session is not _Verdict.ALLOWED
     for statement in trust.statements:
         assert statement.principals is not None, "a trust policy names principals"
         who = match_principals(statement.principals, identity)
@@ -243,8 +250,12 @@ def trusts(
             continue
         if not statement.allows:
             return False
+        if narrowed and who is not Who.SESSION:
+            continue
         if who is not Who.ACCOUNT or _allowed_by_own(request, identity):
             found = _Verdict.ALLOWED
+    if session is _Verdict.DENIED:
+        return False
     own = _verdict(request, identity.policies) if identity is not None else _Verdict.SILENT
     return found is _Verdict.ALLOWED and own is not _Verdict.DENIED
 

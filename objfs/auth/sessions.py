@@ -9,7 +9,7 @@ with it.
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -36,12 +36,13 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
 
     access_key: str
     secret: str
-    principal: str  # the key of the role or user
+    principal: str  # the unique id of the role or user: a name can be of another one later
     name: str  # of the session, chosen by who took it
     issued_ns: int
     expires_ns: int
     policy: str = ""  # a document: the session may do what it and the principal's allow
     attributes: dict[str, str] = {}  # for conditions: of a web identity, say
+    policy_arns: tuple[str, ...] = ()  # managed policies that count like `policy`
 
     def __repr__(self) -> str:
         return f"Session({self.access_key}, {self.principal}/{self.name})"
@@ -64,18 +65,18 @@ def issue(
     seconds: int = SESSION_SECONDS,
     seconds_max: int = SESSION_SECONDS_MAX,
     policy: str = "",
+    policy_arns: Sequence[str] = (),
     attributes: Mapping[str, str] | None = None,
 ) -> Issued:
-    """New credentials for a principal. `seconds_max` is the role's. InvalidRequest for a name, a
-    duration or a size that STS does not take."""
+    """New credentials for a principal. `seconds_max` is the role's, or that of sessions of users.
+    InvalidRequest for a name, a duration or a size that STS does not take."""
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
             f"RoleSessionName must have 2 to {SESSION_NAME_CHARS_MAX} letters, digits or _+=,.@-"
         )
-    if not SESSION_SECONDS_MIN <= seconds <= SESSION_SECONDS_MAX:
-        raise InvalidRequest(
-            f"DurationSeconds must be {SESSION_SECONDS_MIN} to {SESSION_SECONDS_MAX}"
-        )
+    longest = max(seconds_max, SESSION_SECONDS_MAX)
+    if not SESSION_SECONDS_MIN <= seconds <= longest:
+        raise InvalidRequest(f"DurationSeconds must be {SESSION_SECONDS_MIN} to {longest}")
     if seconds > seconds_max:
         raise InvalidRequest(
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
@@ -91,6 +92,7 @@ def issue(
         expires_ns=now_ns + seconds * _SECOND_NS,
         policy=policy,
         attributes=dict(attributes or {}),
+        policy_arns=tuple(policy_arns),
     )
     sealed = keys.encrypt(msgspec.msgpack.encode(session), _CONTEXT, randomness)
     token = base64.urlsafe_b64encode(sealed).decode().rstrip("=")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from objfs.base.errors import InvalidRequest
+from objfs.base.fetching import HttpsFetch
 from objfs.base.system import SystemRandomness, TrioThreads
 from objfs.cli.clock import command_clock
 from objfs.cli.store_directory import StoreDirectory
@@ -42,15 +43,17 @@ class BoundS3(NamedTuple):
     def service(self, directory: StoreDirectory, volume: Volume) -> Service:
         """The service of an open volume."""
         directory.log.mkdir(mode=0o700, exist_ok=True)
+        clock, threads = command_clock(), TrioThreads()
         return Service(
             volume,
             self.sockets,
             self.settings,
             tls=self.tls,
             log_directory=directory.log,
-            clock=command_clock(),
+            clock=clock,
             randomness=SystemRandomness(),
-            threads=TrioThreads(),
+            threads=threads,
+            fetch=HttpsFetch(clock, threads),
         )
 
     def close(self) -> None:

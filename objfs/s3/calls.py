@@ -1,40 +1,17 @@
 """A call: a request together with what the door found out about it, as operations get it."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from objfs.auth.chunks import ChunkVerifier
 from objfs.auth.claims import Payload, Place
-from objfs.auth.identity import Account, Identity
+from objfs.auth.identity import Identity
 from objfs.auth.policy_document import PolicyDocument
 from objfs.base.ports import Threads
 from objfs.s3.errors import invalid_argument
 from objfs.s3.http import Headers, Request, Response
 from objfs.s3.operations_table import Operation
 from objfs.s3.routing import Address
-
-
-class Holder(Protocol):
-    """Who has an access key."""
-
-    @property
-    def secret(self) -> str: ...
-
-    @property
-    def active(self) -> bool: ...
-
-    @property
-    def identity(self) -> Identity: ...
-
-
-class Identities(Protocol):
-    """Who is known (objfs/volume/identities.py)."""
-
-    @property
-    def account(self) -> Account: ...
-
-    def resolve(self, key_id: str, /) -> Holder | None:
-        """Who has an access key; None: nobody."""
 
 
 class Caller(NamedTuple):
@@ -45,6 +22,7 @@ class Caller(NamedTuple):
     chunks: ChunkVerifier | None = None
     session_policies: tuple[PolicyDocument, ...] = ()
     place: Place | None = None
+    temporary: bool = False  # signed with the credentials of a session
 
 
 REGION = "us-east-1"  # what clients assume who were told nothing

@@ -6,8 +6,9 @@ headers, acts and answers. What goes wrong is raised, as an S3Error that names b
 
 import logging
 
+from objfs.auth.issuer_keys import IssuerKeys
 from objfs.base.errors import NoSuchBucket, ObjfsError
-from objfs.base.ports import Clock, Threads
+from objfs.base.ports import Clock, Fetch, Threads
 from objfs.s3.authentication import Authentication
 from objfs.s3.calls import Call, Caller, DoorSettings, Operate
 from objfs.s3.documents.cors import CorsConfiguration, preflight, response_headers
@@ -24,10 +25,9 @@ from objfs.s3.operations.listing import Listing
 from objfs.s3.operations.multipart import Multipart
 from objfs.s3.operations.objects import Objects
 from objfs.s3.operations.post_form import PostForm
-from objfs.s3.query_api import QueryApi, is_query
+from objfs.s3.query_door import QueryDoor
 from objfs.s3.rooms import Room
 from objfs.s3.routing import Address, address, check_done, route
-from objfs.volume.identities import Identities
 from objfs.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -51,15 +51,17 @@ class Door:
         clock: Clock,
         settings: DoorSettings,
         *,
-        identities: Identities,
         threads: Threads,
+        fetch: Fetch,
     ) -> None:
         self._clock = clock
         self._settings = settings
         self._threads = threads
-        self._room = room = Room(volume, identities, settings)
-        self._authentication = authentication = Authentication(identities, settings.region)
-        self._query = QueryApi(identities, authentication, settings.region)
+        self._room = room = Room(volume, settings)
+        authentication = Authentication(volume.identities, settings.region)
+        self._authentication = authentication
+        issuers = IssuerKeys(clock, fetch)
+        self._queries = QueryDoor(volume, authentication, issuers, settings)
         self._operations: dict[str, Operate] = {}
         parts = (
             Buckets,
@@ -88,10 +90,10 @@ class Door:
             named = address(request.raw_path, request.host, self._settings.domains)
             request.notes.bucket = named.bucket or None
             request.notes.key = named.key.decode() if named.key else None
+            if self._queries.is_one(request, named):
+                return await self._queries(request, self._clock.now_ns())
             if request.method == "OPTIONS":
                 response = self._preflight(request, named)
-            elif is_query(request) and named.scope == "service":
-                response = await self._query.answer(request, self._clock.now_ns())
             else:
                 response = await self._operate(request, named)
         except ObjfsError as error:

@@ -5,7 +5,7 @@ from objfs.auth.ownership import check_policy
 from objfs.auth.policy_document import parse_bucket_policy
 from objfs.auth.policy_public import is_public
 from objfs.s3.authorization import ACL, Authorization
-from objfs.s3.calls import Call, DoorSettings, Identities
+from objfs.s3.calls import Call, DoorSettings
 from objfs.s3.documents.locking import LockConfiguration
 from objfs.s3.documents.stored import load
 from objfs.volume.buckets import Bucket
@@ -18,11 +18,11 @@ LOCK = "lock"
 class Room:
     """One for a door."""
 
-    def __init__(self, volume: Volume, identities: Identities, settings: DoorSettings) -> None:
+    def __init__(self, volume: Volume, settings: DoorSettings) -> None:
         self.volume = volume
-        self.account = identities.account
+        self.account = volume.identities.account
         self.settings = settings
-        self.authorization = Authorization(volume, identities.account, settings.region)
+        self.authorization = Authorization(volume, self.account, settings.region)
 
     # --- buckets ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from objfs.base.ports import Clock, Randomness, Threads
+from objfs.base.ports import Clock, Fetch, Randomness, Threads
 from objfs.s3.audit import AuditLog
 from objfs.s3.calls import DoorSettings
 from objfs.s3.connection import Outcome
@@ -34,12 +34,13 @@ class Service:
         clock: Clock,
         randomness: Randomness,
         threads: Threads,
+        fetch: Fetch,
     ) -> None:
         self._volume = volume
         self._figures = Figures()
         self._audit = AuditLog(log_directory, threads)
         endpoints = Endpoints(
-            Door(volume, clock, settings, identities=volume.identities, threads=threads),
+            Door(volume, clock, settings, threads=threads, fetch=fetch),
             Metrics(volume.status, self._figures),
             self._trouble,
             domains=settings.domains,

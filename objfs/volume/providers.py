@@ -1,7 +1,7 @@
 """OpenID Connect issuers whose tokens stand for roles (AssumeRoleWithWebIdentity).
 
 An issuer is known by its URL without the scheme. Its public keys are configured with it, as a JSON
-Web Key Set: a server asks nobody on the network.
+Web Key Set; of one without, the door asks the issuer for them.
 """
 
 import re

@@ -16,7 +16,7 @@ from objfs.auth.claims import Rules, Signable
 KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 REGION = "eu-central-1"
-RULES = Rules(REGION)
+RULES = Rules(REGION, frozenset({"s3", "iam", "sts"}))
 NOW = datetime.datetime(2026, 11, 20, 10, 15, tzinfo=datetime.UTC)
 NOW_NS = int(NOW.timestamp()) * 10**9
 

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from objfs.auth.secrets import new_store_keys
+from objfs.base.fetching import HttpsFetch
 from objfs.base.system import SystemClock, SystemRandomness, TrioThreads
 from objfs.s3.calls import DoorSettings
 from objfs.s3.door import Door
@@ -22,6 +23,7 @@ from tests.s3.conftest import Running, serving
 
 T = TypeVar("T")
 REGION = "us-east-1"
+STORE_KEYS = new_store_keys(SystemRandomness())
 ALLOW_ALL = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 )
@@ -42,6 +44,14 @@ class Key(NamedTuple):
 
     id: str
     secret: str
+    token: str | None = None
+
+    @classmethod
+    def of(cls, credentials: dict[str, Any]) -> "Key":
+        """What STS answers."""
+        return cls(
+            credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]
+        )
 
 
 class Served:
@@ -72,6 +82,7 @@ class Served:
             region_name=REGION,
             aws_access_key_id=chosen.id,
             aws_secret_access_key=chosen.secret,
+            aws_session_token=chosen.token,
             config=Config(
                 retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config
             ),
@@ -103,14 +114,13 @@ async def served(directory: Path, **settings: Any) -> AsyncIterator[Served]:
     """A door on a new store; no answer of it may have been an internal error."""
     harness = RunningHarness(directory)
     volume = harness.open()
-    keys = new_store_keys(harness.randomness)
-    volume.identities.use(lambda: keys, harness.randomness)
+    volume.identities.use(lambda: STORE_KEYS, harness.randomness)
     door = Door(
         volume,
         harness.clock,
         DoorSettings(REGION, **settings),
-        identities=volume.identities,
         threads=harness.threads,
+        fetch=HttpsFetch(harness.clock, harness.threads),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(volume.run)

@@ -9,6 +9,7 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from objfs.base.fetching import HttpsFetch
 from objfs.base.system import InlineThreads, SystemClock, SystemRandomness
 from objfs.s3.audit import FILE
 from objfs.s3.calls import DoorSettings
@@ -125,6 +126,7 @@ async def running(volume: Volume, directory: Path) -> AsyncIterator[Service]:
         clock=SystemClock(),
         randomness=SystemRandomness(),
         threads=InlineThreads(),
+        fetch=HttpsFetch(SystemClock(), InlineThreads()),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)

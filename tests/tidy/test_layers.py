@@ -48,9 +48,7 @@ ENTRANCES = {
     "objfs.meta.memory": "the engine that the SQLite engine is compared with",
 }
 # Beginnings of the names of modules that landed before their user did. Empty once all are used.
-AWAITING = {
-    "objfs.auth.": "the S3 door",
-}
+AWAITING: dict[str, str] = {}
 
 
 def layer_complaints(of: Module) -> list[str]:

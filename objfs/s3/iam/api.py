@@ -8,24 +8,24 @@ Source: AWS, IAM API Reference, version 2010-05-08.
 """
 
 import logging
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from objfs.auth.identity import Identity
 from objfs.auth.patterns import Context
 from objfs.auth.policy import Request, decide, denial
+from objfs.auth.policy_document import PolicyDocument
 from objfs.base import errors
 from objfs.s3.iam import calls, groups, policies, roles, users
 from objfs.s3.iam.calls import Action, Call
 from objfs.s3.iam.parameters import Parameters
-from objfs.s3.xml_writer import document, element, readable, tree
+from objfs.s3.query_protocol import UNEXPECTED, Answer, failure, result, status_and_code
+from objfs.s3.xml_writer import element, tree
 from objfs.volume.identities import Identities
 
 logger = logging.getLogger(__name__)
 
 VERSION = "2010-05-08"
 NAMESPACE = f"https://iam.amazonaws.com/doc/{VERSION}/"
-CONTENT_TYPE = "text/xml"
 
 
 def _empty(name: str) -> Action:
@@ -57,15 +57,6 @@ _CODES: dict[type[BaseException], tuple[int, str]] = {
     errors.AccessDenied: (403, "AccessDenied"),
     errors.ObjfsError: (503, "ServiceUnavailable"),
 }
-_UNEXPECTED = (500, "ServiceFailure")
-
-
-class Answer(NamedTuple):
-    """The status and the body of an answer, and what it says for the log: "" or an error's code."""
-
-    status: int
-    body: bytes
-    code: str
 
 
 def answer(
@@ -74,8 +65,10 @@ def answer(
     form: Mapping[str, str],
     context: Context,
     request_id: str,
+    session_policies: Sequence[PolicyDocument] = (),
 ) -> Answer:
-    """Do what a form asks. `context` has the condition keys of the request (`request_context`)."""
+    """Do what a form asks. `context` has the condition keys of the request (`request_context`);
+    `session_policies` are those of the caller's temporary credentials."""
     name = form.get("Action", "")
     action = ACTIONS.get(name)
     if action is None or form.get("Version", VERSION) != VERSION:
@@ -87,47 +80,29 @@ def answer(
         return _error(403, "MissingAuthenticationToken", text, request_id)
     call = Call(who, caller, Parameters(form))
     try:
-        _check(call, name, action, context)
-        result = action.run(call)
+        _check(call, name, action, context, session_policies)
+        parts = action.run(call)
     except errors.ObjfsError as error:
-        status, code = _code_of(error)
+        status, code = status_and_code(error, _CODES)
         return _error(status, code, str(error), request_id)
     except Exception:
         logger.exception("IAM's %s failed unexpectedly", name)
-        return _error(*_UNEXPECTED, "The request failed because of an internal error.", request_id)
-    parts = tree(f"{name}Result", result) if result is not None else ""
-    body = document(f"{name}Response", parts, _metadata(request_id), namespace=NAMESPACE)
-    return Answer(200, body, "")
+        return _error(*UNEXPECTED, "The request failed because of an internal error.", request_id)
+    return result(name, parts, request_id, NAMESPACE)
 
 
-def _check(call: Call, name: str, action: Action, context: Context) -> None:
+def _check(
+    call: Call,
+    name: str,
+    action: Action,
+    context: Context,
+    session_policies: Sequence[PolicyDocument],
+) -> None:
     request = Request(f"iam:{name}", action.about(call), context)
-    decision = decide(request, call.caller)
+    decision = decide(request, call.caller, session_policies=session_policies)
     if not decision:
         raise errors.AccessDenied(denial(request, call.caller, decision))
 
 
-def _code_of(error: errors.ObjfsError) -> tuple[int, str]:
-    for ancestor in type(error).__mro__:
-        if ancestor in _CODES:
-            return _CODES[ancestor]
-    return _UNEXPECTED
-
-
 def _error(status: int, code: str, message: str, request_id: str) -> Answer:
-    body = document(
-        "ErrorResponse",
-        tree(
-            "Error",
-            element("Type", "Sender" if status < 500 else "Receiver"),
-            element("Code", code),
-            element("Message", readable(message)),
-        ),
-        element("RequestId", request_id),
-        namespace=NAMESPACE,
-    )
-    return Answer(status, body, code)
-
-
-def _metadata(request_id: str) -> str:
-    return tree("ResponseMetadata", element("RequestId", request_id))
+    return failure(status, code, message, request_id, NAMESPACE)

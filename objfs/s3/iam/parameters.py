@@ -60,8 +60,20 @@ class Parameters:
         return text == "true"
 
     def members(self, name: str) -> list[str]:
-        """`Name.member.1`, `Name.member.2`... LimitExceeded."""
-        return [each[""] for each in self._structures(name) if "" in each]
+        """`Name.member.1`, `Name.member.2`... InvalidRequest."""
+        return self.fields(name, "")
+
+    def fields(self, name: str, field: str) -> list[str]:
+        """`Name.member.1.field`, `Name.member.2.field`... InvalidRequest."""
+        return [each[field] for each in self._structures(name) if field in each]
+
+    def given(self, name: str) -> bool:
+        """Whether there is anything of that name, or in a list of that name."""
+        beginning = f"{name}.member."
+        return any(
+            value and (key == name or key.startswith(beginning))
+            for key, value in self._given.items()
+        )
 
     def tags(self) -> dict[str, str]:
         """`Tags.member.1.Key`, `Tags.member.1.Value`... InvalidRequest."""

@@ -9,6 +9,7 @@ from botocore.awsrequest import AWSResponse
 
 from objfs.auth.identity import Identity, request_context
 from objfs.s3.iam import api
+from objfs.s3.query_protocol import CONTENT_TYPE
 from objfs.volume.identities import Identities
 
 
@@ -30,7 +31,7 @@ class Endpoint:
         form = dict(parse_qsl(request.body, keep_blank_values=True))
         context = request_context(self.caller, time_ns=0, source="127.0.0.1", secure=False)
         status, body, _code = api.answer(self.who, self.caller, form, context, "ID-1")
-        headers = {"Content-Type": api.CONTENT_TYPE}
+        headers = {"Content-Type": CONTENT_TYPE}
         return AWSResponse(request.url, status, headers, Raw(body))
 
 
