@@ -392,7 +392,7 @@ def said(allowed: str) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(policies, max_size=2),
     st.lists(policies, max_size=1),

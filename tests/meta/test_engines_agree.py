@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from objfs.meta.database import Change, Database
@@ -116,7 +116,6 @@ def compare(work: list[tuple[Any, ...]], directory: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(steps)
 def test_engines_agree(work: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as directory:

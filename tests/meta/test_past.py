@@ -19,9 +19,7 @@ rows = st.sets(st.tuples(st.sampled_from((1, 2)), st.sampled_from(KEYS), st.inte
 
 
 @given(rows=rows, bound=st.integers(0, 13), step=st.integers(0, 5), commit=st.booleans())
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_one_row_of_each_group(
     engine: AnyEngine, rows: set[tuple[int, bytes, int]], bound: int, step: int, commit: bool
 ) -> None:
@@ -63,9 +61,7 @@ intervals = st.dictionaries(
 
 
 @given(ends=intervals, at=st.integers(0, 13), step=st.integers(0, 5), commit=st.booleans())
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_what_held(
     engine: AnyEngine,
     ends: dict[tuple[int, bytes], set[int]],

@@ -551,7 +551,7 @@ def step(who: Identities, verb: str, name: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 async def test_identities_outlive_their_index(steps: list[tuple[str, str]]) -> None:
     store = Store()

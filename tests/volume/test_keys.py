@@ -70,7 +70,7 @@ def items_of(entries: list[Any], prefixes: list[bytes]) -> list[tuple[bytes, Any
     return sorted([*entries, *((prefix, None) for prefix in prefixes)], key=lambda item: item[0])
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(keys, max_size=12, unique=True), prefixes, keys | st.just(b""), delimiters, limits)
 @example([b"a/b", b"a", b"a-", b"a//b", b"a/"], b"a", b"a/", b"/", 2)
 async def test_a_page_of_keys_is_what_a_plain_function_says(
