@@ -271,6 +271,7 @@ PARTS_MAX = 10_000
 USER_METADATA_BYTES_MAX = 2 * KIB
 REDIRECT_BYTES_MAX = 2 * KIB  # of x-amz-website-redirect-location
 BUCKET_POLICIES_CACHED_MAX = 256  # parsed
+BUCKET_IDS_CACHED_MAX = 1024  # by name
 PUT_BYTES_MAX = 5 * GIB  # of one PUT; what is larger comes in parts
 QUERY_FORM_BYTES_MAX = 1 * MIB  # of a call of IAM or STS: a policy is the most of it
 FORM_FIELDS_BYTES_MAX = 20 * KIB  # of a browser's form before its file

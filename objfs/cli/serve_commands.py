@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import trio
 
+from objfs.base.heap import freeze_program, keep_heap
 from objfs.base.limits import INTERPRETER_SWITCH_SECONDS
 from objfs.cli.access import run
 from objfs.cli.daemon import log_to_stderr, name_process
@@ -46,6 +47,8 @@ def serve(
     log_to_stderr()
     name_process()
     sys.setswitchinterval(INTERPRETER_SWITCH_SECONDS)
+    keep_heap()
+    freeze_program()
     serve_store(directory, plan)
 
 

@@ -4,7 +4,7 @@ Reads a bucket's documents (their names are here) and asks `objfs/auth/policy.py
 are kept, by their text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from cachetools import LRUCache
 
@@ -30,6 +30,28 @@ from objfs.volume.volume import Volume
 
 POLICY, ACL, OWNERSHIP, PUBLIC_ACCESS = "policy", "acl", "ownership", "public-access-block"
 _EXPECTED_OWNER = "x-amz-expected-bucket-owner"
+
+
+class _Asked(Mapping[str, tuple[str, ...]]):
+    """Condition keys, made when a policy first asks for one: most never do."""
+
+    def __init__(self, make: Callable[[], dict[str, tuple[str, ...]]]) -> None:
+        self._make = make
+        self._made: dict[str, tuple[str, ...]] | None = None
+
+    def _all(self) -> dict[str, tuple[str, ...]]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: str) -> tuple[str, ...]:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 class Authorization:
@@ -103,19 +125,8 @@ class Authorization:
     ) -> tuple[Request, Decision]:
         """What is asked of the policies, and what they say. `bucket` None: of no bucket; `info`:
         the object, if there is one."""
-        identity, request = call.caller.identity, call.request
-        context = request_context(
-            identity,
-            time_ns=call.now_ns,
-            source=request.peer,
-            secure=request.secure,
-            bucket_owner="" if bucket is None else self.owner(bucket),
-            region=self._region,
-            user_agent=call.headers.get("user-agent"),
-            referer=call.headers.get("referer"),
-        )
-        context.update(operation_context(call, info))
-        context.update(extra or {})
+        identity = call.caller.identity
+        context = _Asked(lambda: self._context(call, bucket, info, extra))
         asked = Request(
             action, _resource(call.bucket if bucket is None else bucket.name, key), context
         )
@@ -129,6 +140,28 @@ class Authorization:
             restrict_public=bucket is not None
             and self.public_access(bucket).restrict_public_buckets,
         )
+
+    def _context(
+        self,
+        call: Call,
+        bucket: Bucket | None,
+        info: ObjectInfo | None,
+        extra: Mapping[str, tuple[str, ...]] | None,
+    ) -> dict[str, tuple[str, ...]]:
+        """All condition keys of a call. InvalidTag."""
+        context = request_context(
+            call.caller.identity,
+            time_ns=call.now_ns,
+            source=call.request.peer,
+            secure=call.request.secure,
+            bucket_owner="" if bucket is None else self.owner(bucket),
+            region=self._region,
+            user_agent=call.headers.get("user-agent"),
+            referer=call.headers.get("referer"),
+        )
+        context.update(operation_context(call, info))
+        context.update(extra or {})
+        return context
 
     def _granted(
         self, call: Call, action: str, bucket: Bucket | None, info: ObjectInfo | None

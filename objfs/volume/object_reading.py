@@ -5,6 +5,7 @@ the open session that made it replaces it no longer.
 """
 
 import msgspec
+from cachetools import LRUCache
 
 from objfs.base.errors import (
     EncryptedForS3Only,
@@ -14,6 +15,7 @@ from objfs.base.errors import (
     NoSuchVersion,
     NotFound,
 )
+from objfs.base.limits import BUCKET_IDS_CACHED_MAX
 from objfs.meta.rows import Bucket, Inode, Version
 from objfs.meta.tables import BUCKET, INODE, VERSION, XATTR
 from objfs.volume.content import Source
@@ -41,13 +43,20 @@ class ObjectReading:
         self._database = core.database
         self._history = history
         self._reader = reader
+        self._ids: LRUCache[str, int] = LRUCache(BUCKET_IDS_CACHED_MAX)
 
     def bucket(self, name: str, source: Source | None = None) -> Bucket:
         """The row of a bucket. NoSuchBucket."""
-        rows = (source or self._database).scan(BUCKET, (name,), index="name", limit=1)
+        source = source or self._database
+        id = self._ids.get(name)  # a hint: rows that are found by their key are kept in memory
+        row: Bucket | None = None if id is None else source.get(BUCKET, id)
+        if row is not None and row.name == name:
+            return row
+        rows = source.scan(BUCKET, (name,), index="name", limit=1)
         if not rows:
             raise NoSuchBucket(f"there is no bucket {name!r}: `objfs bucket list` shows them")
-        row: Bucket = rows[0]
+        row = rows[0]
+        self._ids[name] = row.id
         return row
 
     # --- one object ------------------------------------------------------------------------------
