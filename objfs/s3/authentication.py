@@ -99,7 +99,7 @@ def _caller(claim: Claim | OldClaim, holder: KeyHolder | TemporaryKey) -> Caller
             holder.identity,
             claim.payload,
             session_policies=holder.session_policies,
-            place=claim.place,
+            claim=claim,
             temporary=True,
         )
-    return Caller(holder.identity, claim.payload, place=claim.place)
+    return Caller(holder.identity, claim.payload, claim=claim)

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from objfs.auth.chunks import ChunkVerifier
-from objfs.auth.claims import Payload, Place
+from objfs.auth.claims import Claim, Payload
+from objfs.auth.forms import OldClaim
 from objfs.auth.identity import Identity
 from objfs.auth.policy_document import PolicyDocument
 from objfs.base.ports import Threads
@@ -15,13 +16,13 @@ from objfs.s3.routing import Address
 
 
 class Caller(NamedTuple):
-    """Who calls, proven; without an identity: anybody. `place` says where the signature was."""
+    """Who calls, proven; without an identity: anybody. `claim` is the signature, proven too."""
 
     identity: Identity | None
     payload: Payload
     chunks: ChunkVerifier | None = None
     session_policies: tuple[PolicyDocument, ...] = ()
-    place: Place | None = None
+    claim: Claim | OldClaim | None = None
     temporary: bool = False  # signed with the credentials of a session
 
 

@@ -3,6 +3,7 @@ client. Clients block, so they run in threads."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,6 +40,21 @@ class RunningHarness(Harness):
         self.threads: Any = TrioThreads()
 
 
+class OnLoop:
+    """The verbs of identities, called from a client's thread; `roles.who.policies.attach(...)`."""
+
+    def __init__(self, of: Any) -> None:
+        self._of = of
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._of, name)
+        if name in {"principals", "policies", "providers"}:
+            return OnLoop(found)
+        if not callable(found):
+            return found
+        return lambda *given, **named: trio.from_thread.run_sync(partial(found, *given, **named))
+
+
 class Key(NamedTuple):
     """What a client signs with."""
 
@@ -57,11 +73,19 @@ class Key(NamedTuple):
 class Served:
     """The door and what is behind it."""
 
-    def __init__(self, volume: Volume, running: Running, operations: frozenset[str]) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        running: Running,
+        operations: frozenset[str],
+        certificate: Path | None = None,
+    ) -> None:
         self.operations = operations
         self.volume = volume
         self.running = running
-        self.url = f"http://127.0.0.1:{running.port}"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{running.port}"
+        self.certificate = certificate
         self.root = self.user("root", ALLOW_ALL)
 
     def user(self, name: str, policy: str | None = None) -> Key:
@@ -73,12 +97,22 @@ class Served:
         made = identities.keys.create(name)
         return Key(made.row.id, made.secret)
 
+    @property
+    def who(self) -> OnLoop:
+        """The verbs of identities, for clients."""
+        return OnLoop(self.volume.identities)
+
+    def new_user(self, name: str, policy: str | None = None) -> Key:
+        """`user`, for clients."""
+        return trio.from_thread.run_sync(self.user, name, policy)
+
     def client(self, key: Key | None = None, service: str = "s3", **config: Any) -> Any:
         """boto3's client; without retries, so that each error is seen."""
         chosen = key or self.root
         return boto3.client(
             service,
             endpoint_url=self.url,
+            verify=None if self.certificate is None else str(self.certificate),
             region_name=REGION,
             aws_access_key_id=chosen.id,
             aws_secret_access_key=chosen.secret,
@@ -110,7 +144,9 @@ def refused(call: Any, **arguments: Any) -> tuple[str, int]:
 
 
 @contextlib.asynccontextmanager
-async def served(directory: Path, **settings: Any) -> AsyncIterator[Served]:
+async def served(
+    directory: Path, certificate: Path | None = None, **settings: Any
+) -> AsyncIterator[Served]:
     """A door on a new store; no answer of it may have been an internal error."""
     harness = RunningHarness(directory)
     volume = harness.open()
@@ -124,8 +160,8 @@ async def served(directory: Path, **settings: Any) -> AsyncIterator[Served]:
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(volume.run)
-        async with serving(door) as running:
-            all_of_it = Served(volume, running, door.operations)
+        async with serving(door, certificate) as running:
+            all_of_it = Served(volume, running, door.operations, certificate)
             yield all_of_it
         nursery.cancel_scope.cancel()
     await harness.close()

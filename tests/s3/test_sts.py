@@ -5,13 +5,11 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-import trio
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -37,35 +35,16 @@ def trust(principal: Any, action: str = "sts:AssumeRole", **more: Any) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-class OnLoop:
-    """The verbs of identities, called from a client's thread; `roles.who.policies.attach(...)`."""
-
-    def __init__(self, of: Any) -> None:
-        self._of = of
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._of, name)
-        if name in {"principals", "policies", "providers"}:
-            return OnLoop(found)
-        if not callable(found):
-            return found
-        return lambda *given, **named: trio.from_thread.run_sync(partial(found, *given, **named))
-
-
 class Roles:
     """A door with alice, who may do nothing, and what she may become."""
 
     def __init__(self, door: Served) -> None:
         self.door = door
-        self.who = OnLoop(door.volume.identities)
-        self.alice = self.user("alice")
+        self.who = door.who
+        self.alice = door.new_user("alice")
         self.account = self.who.account
         door.client().create_bucket(Bucket="one")
         door.client().put_object(Bucket="one", Key="a", Body=b"text")
-
-    def user(self, name: str) -> Key:
-        made: Key = trio.from_thread.run_sync(self.door.user, name)
-        return made
 
     def role(self, name: str, policy: str | None = None, **settings: Any) -> str:
         """The ARN of a role that alice may take."""
@@ -190,7 +169,7 @@ async def test_a_session_policy_narrows_what_iam_and_sts_do_too(with_roles: Any)
 
 async def test_trust(with_roles: Any) -> None:
     def work(roles: Roles) -> None:
-        bob = roles.user("bob")
+        bob = roles.door.new_user("bob")
         arn = roles.role("reader")
         assert roles.refused(arn, bob) == DENIED
         assert roles.refused(roles.account.arn("role", "nobody")) == DENIED

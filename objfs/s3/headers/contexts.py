@@ -1,6 +1,7 @@
 """The condition keys of S3 that a call gives to policies ("Amazon S3 condition keys")."""
 
-from objfs.auth.claims import Place
+from objfs.auth.claims import ALGORITHM, Claim, Place, read_timestamp
+from objfs.auth.forms import OldClaim
 from objfs.s3.calls import Call
 from objfs.s3.documents.tagging import HEADER as TAGGING
 from objfs.s3.documents.tagging import parse_tagging_header
@@ -57,14 +58,26 @@ def operation_context(call: Call, info: ObjectInfo | None) -> dict[str, tuple[st
         value = call.headers.get(header)
         if value is not None:
             found[name] = (value,)
-    if call.caller.place is not None:
-        found["s3:authtype"] = (_PLACES[call.caller.place],)
-        found["s3:signatureversion"] = ("AWS4-HMAC-SHA256",)
+    if call.caller.claim is not None:
+        found.update(_signature_context(call.caller.claim, call.now_ns))
     for key, text in (info.tags if info is not None else {}).items():
         found[f"s3:existingobjecttag/{key.lower()}"] = (text,)
     tagging = call.headers.get(TAGGING)
     if tagging is not None:
         found.update(tag_context(parse_tagging_header(tagging)))
+    return found
+
+
+def _signature_context(claim: Claim | OldClaim, now_ns: int) -> dict[str, tuple[str, ...]]:
+    """The keys of a signature; its age is a matter of URLs, which others may have got hold of."""
+    found: dict[str, tuple[str, ...]] = {"s3:authtype": (_PLACES[claim.place],)}
+    if isinstance(claim, OldClaim):
+        return found | {"s3:signatureversion": ("AWS",)}
+    found["s3:signatureversion"] = (ALGORITHM,)
+    if claim.place is Place.QUERY:
+        signed_ns = read_timestamp(claim.timestamp)
+        assert signed_ns is not None, "the time of a signature was read before it was believed"
+        found["s3:signatureage"] = (str(max(0, now_ns - signed_ns) // 1_000_000),)
     return found
 
 
