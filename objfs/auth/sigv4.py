@@ -9,9 +9,8 @@ Source: "Create a canonical request" of the Amazon S3 API Reference.
 """
 
 import hashlib
-import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
@@ -81,7 +80,7 @@ def verify(
     declared = _declared(claim.payload, body_sha256)
     key = keys.key(secret, claim.scope)
     first = None
-    for path, query in itertools.product(_paths(request.path), _queries(request.query)):
+    for path, query in _spellings(request):
         canonical = canonical_request(request, claim, path, query, declared)
         text = string_to_sign(claim, canonical)
         if same(sign(key, text), claim.signature):
@@ -129,13 +128,23 @@ def _declared(payload: Payload, body_sha256: str | None) -> str:
     return declared
 
 
-def _paths(raw: bytes) -> Iterable[str]:
-    """The spellings of a path that may have been signed: as it came, and as AWS encodes it."""
-    return dict.fromkeys((_text(raw), quote_from_bytes(unquote_to_bytes(raw), safe="/")))
+def _spellings(request: Signable) -> Iterator[tuple[str, str]]:
+    """The spellings of path and query that may have been signed: as they came, which is the
+    likeliest, and as AWS encodes them."""
+    came = _text(request.path)
+    queries = _queries(request.query)
+    for query in queries:
+        yield came, query
+    encoded = quote_from_bytes(unquote_to_bytes(request.path), safe="/")
+    if encoded != came:
+        for query in queries:
+            yield encoded, query
 
 
 def _queries(raw: bytes) -> Iterable[str]:
-    """The same of a query, its fields in order and without the signature itself."""
+    """Those of a query, its fields in order and without the signature itself."""
+    if not raw:
+        return ("",)
     fields = [
         (name, value)
         for part in raw.split(b"&")

@@ -1,11 +1,14 @@
 """The head of a request, from bytes: the only use of h11. No I/O.
 
 h11 reads the request line and the headers by the grammar; what it leaves to its user is decided
-here: bounds, how the body is framed, whether the connection may go on. Promises: a request whose
+here: bounds, how the body is framed, whether the connection may go on. A head that came whole and
+has nothing unusual (`_PLAIN`: what clients send) is read without h11, in a fifth of the time; h11
+reads the same from it, which a test compares, and all else is left to it. Promises: a request whose
 framing two readers could understand in two ways (both Content-Length and Transfer-Encoding, a
 coding under HTTP/1.0) is refused, so nothing can be smuggled past a proxy.
 """
 
+import re
 from typing import NamedTuple
 
 import h11
@@ -20,6 +23,11 @@ from objfs.s3.errors import S3Error
 from objfs.s3.http import Headers, too_large
 
 _METHOD_CHARS_MAX = 32
+_PLAIN = re.compile(
+    rb"([A-Z]{1,32}) (/[!-~]*) HTTP/1\.1\r\n"  # no alternative to any byte: it never goes back
+    rb"((?:[A-Za-z0-9-]+:[ \t]*[!-~][ -~]*\r\n)+)\r\n"
+)
+_LENGTH = re.compile(rb"[0-9]{1,20}")
 
 
 class Head(NamedTuple):
@@ -39,7 +47,7 @@ class HeadReader:
     """Reads one head from bytes as they come."""
 
     def __init__(self) -> None:
-        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=S3_HEAD_BYTES_MAX)
+        self._connection: h11.Connection | None = None
         self._received = 0
 
     @property
@@ -53,7 +61,18 @@ class HeadReader:
             data = data.lstrip(b"\r\n")  # RFC 9112, section 2.2
             if not data:
                 return None
+            plain = plain_head(data)
+            if plain is not None:
+                self._received = len(data)
+                return plain
         self._received += len(data)
+        return self._feed_h11(data)
+
+    def _feed_h11(self, data: bytes) -> Head | None:
+        if self._connection is None:
+            self._connection = h11.Connection(
+                h11.SERVER, max_incomplete_event_size=S3_HEAD_BYTES_MAX
+            )
         try:
             self._connection.receive_data(data)
             event = self._connection.next_event()
@@ -65,7 +84,8 @@ class HeadReader:
         leftover = bytes(self._connection.trailing_data[0])
         if self._received - len(leftover) > S3_HEAD_BYTES_MAX:
             raise _head_too_large()
-        return _head(event, leftover)
+        version = event.http_version.decode("ascii")
+        return _head(event.method, bytes(event.target), list(event.headers), version, leftover)
 
     def _refusal(self, error: h11.RemoteProtocolError) -> S3Error:
         if self._received > S3_HEAD_BYTES_MAX:
@@ -84,22 +104,46 @@ def _head_too_large() -> S3Error:
     return S3Error("RequestHeaderSectionTooLarge", MaxSizeAllowed=S3_HEAD_BYTES_MAX)
 
 
-def _head(event: h11.Request, leftover: bytes) -> Head:
-    pairs = list(event.headers)
+def plain_head(data: bytes) -> Head | None:
+    """The head at the beginning of `data`; None for one that h11 has to look at. S3Error."""
+    found = _PLAIN.match(data, 0, S3_HEAD_BYTES_MAX)
+    if found is None:
+        return None
+    method, target, lines = found.groups()
+    pairs = []
+    hosts = lengths = 0
+    for line in lines.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        hosts += name == b"host"
+        if name == b"content-length":
+            lengths += 1
+            if not _LENGTH.fullmatch(value):
+                return None
+        elif name == b"transfer-encoding":
+            return None
+        pairs.append((name, value))
+    if hosts != 1 or lengths > 1:
+        return None
+    return _head(method, target, pairs, "1.1", data[found.end() :])
+
+
+def _head(
+    method: bytes, target: bytes, pairs: list[tuple[bytes, bytes]], version: str, leftover: bytes
+) -> Head:
     if len(pairs) > S3_HEADERS_MAX:
         raise _head_too_large()
-    if len(event.target) > S3_TARGET_BYTES_MAX:
+    if len(target) > S3_TARGET_BYTES_MAX:
         raise S3Error("RequestURITooLong", MaxSizeAllowed=S3_TARGET_BYTES_MAX)
-    if len(event.method) > _METHOD_CHARS_MAX:
+    if len(method) > _METHOD_CHARS_MAX:
         raise bad_request("There is no such method")
-    version = event.http_version.decode("ascii")
     if not version.startswith("1."):
         raise S3Error("HttpVersionNotSupported")
     version = "1.0" if version == "1.0" else "1.1"
     headers = Headers(pairs)
     return Head(
-        event.method.decode("ascii"),
-        bytes(event.target),
+        method.decode("ascii"),
+        target,
         headers,
         version,
         _body_length(headers, version),

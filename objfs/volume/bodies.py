@@ -257,9 +257,10 @@ class Body:
         """Give up: nothing is left of the bytes. To be called once the body is not wanted; after
         `taken` it does nothing. What a failing device keeps goes at the next opening."""
         self._ended = True
-        with trio.CancelScope(shield=True):
-            while self._in_flight:
-                await self._moved.wait()
+        if self._in_flight:
+            with trio.CancelScope(shield=True):
+                while self._in_flight:
+                    await self._moved.wait()
         self._let_go()
         ino, self._ino = self._ino, 0
         if ino and self._core.log.failed is None:

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from objfs.base.limits import (
@@ -14,6 +14,7 @@ from objfs.base.limits import (
 )
 from objfs.s3.errors import S3Error
 from objfs.s3.heads import Head, HeadReader
+from objfs.s3.http import Headers
 
 PUT = (
     b"PUT /b/k%20?partNumber=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n"
@@ -134,3 +135,59 @@ def test_a_damaged_head_is_read_or_refused(noise: bytes, at: int) -> None:
     with contextlib.suppress(S3Error):
         head = read(PUT[:place] + noise + PUT[place + len(noise) :])
         assert head is None or head.target
+
+
+_NO_HEADERS = Headers()
+_NAMES = ("Host", "content-length", "Transfer-Encoding", "Expect", "Connection", "x-amz-meta-a", "")
+_VALUES = (
+    "h",
+    "5",
+    "05",
+    "-1",
+    "9" * 21,
+    "chunked",
+    "close, x",
+    "100-continue",
+    " a  b\t",
+    "",
+    "\0",
+)
+_ENDS = ("\r\n", "\r\n", "\r\n", "\n", "\r", "\r\n ")
+
+
+@given(
+    st.sampled_from(["GET", "put", "CONNECT", "A" * 40, ""]),
+    st.sampled_from(["/", "/b/%20?x=y", "h:1", "/a b", "/\x7f", "http://h/b"]),
+    st.sampled_from([" HTTP/1.1", " HTTP/1.1", " HTTP/1.0", " HTTP/2.0", "  HTTP/1.1"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(_NAMES),
+            st.sampled_from([":", ": ", " :", ""]),
+            st.sampled_from(_VALUES) | st.text("ab \t\x7f\xe9\r\n", max_size=4),
+            st.sampled_from(_ENDS),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["", "Host: h\r\n"]),
+    st.binary(max_size=3),
+)
+@example("GET", "/b/k", " HTTP/1.1", [("content-length", ": ", "5", "\r\n")], "Host: h\r\n", b"ab")
+def test_a_head_that_comes_whole_is_read_as_one_in_pieces(
+    method: str,
+    target: str,
+    version: str,
+    lines: list[tuple[str, str, str, str]],
+    host: str,
+    body: bytes,
+) -> None:
+    text = f"{method} {target}{version}\r\n{host}{''.join(map(''.join, lines))}\r\n"
+    whole = text.encode("latin-1") + body
+    assert outcome(whole) == outcome(whole[:1], whole[1:])
+
+
+def outcome(*pieces: bytes) -> object:
+    try:
+        head = read(*pieces)
+    except S3Error as error:
+        return error.status, error.code
+    return head and (head._replace(headers=_NO_HEADERS), head.headers.pairs)
