@@ -15,11 +15,19 @@ What always holds:
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
-from objfs.base.errors import KeyTooLong, Locked, NoSuchBucket, Pinned, PreconditionFailed
+from objfs.base.errors import (
+    KeyTooLong,
+    Locked,
+    NoSuchBucket,
+    NoSuchUpload,
+    Pinned,
+    PreconditionFailed,
+)
 from objfs.base.limits import (
     BACKGROUND_START_SECONDS,
     KIB,
@@ -38,12 +46,14 @@ from objfs.volume.lifecycle_rules import (
     key_text,
     lifecycle_of,
     prefixes_of,
+    upload_due,
 )
 from objfs.volume.object_types import Conditions, ObjectInfo
 from objfs.volume.volume import Volume
 
 _PAGE_BYTES = 64 * KIB  # that a page of entries counts for
 _DELETE_BYTES = 8 * KIB
+_UPLOADS_PER_PAGE = 100
 
 
 class Applied(msgspec.Struct):
@@ -52,6 +62,7 @@ class Applied(msgspec.Struct):
     expired: int = 0  # newest versions that were deleted
     noncurrent: int = 0  # noncurrent versions and markers that were erased
     markers: int = 0  # delete markers with nothing below them
+    uploads: int = 0  # that were aborted
     locked: int = 0  # versions that were due, but object lock keeps them
     pinned: int = 0  # the same, and a snapshot shows them
 
@@ -143,12 +154,44 @@ class LifecyclePass:
 
     async def _bucket(self, bucket: Bucket, configuration: LifecycleConfiguration) -> None:
         try:
+            if not await self._uploads(bucket, configuration):
+                return
             for prefix in prefixes_of(configuration):
                 text = prefix.encode("utf-8", "surrogateescape")
                 if not await self._keys(bucket, configuration, text):
                     return
         except NoSuchBucket:  # deleted meanwhile
             return
+
+    async def _uploads(self, bucket: Bucket, configuration: LifecycleConfiguration) -> bool:
+        """Uploads that go on; False when the rules changed meanwhile. There are few, so a pass that
+        is resumed begins anew with them."""
+        uploads = self._volume.uploads
+        key, upload, truncated = b"", "", any(rule.abort_days for rule in configuration.rules)
+        while truncated:
+            await self._spend(_PAGE_BYTES)
+            page = uploads.list_uploads(bucket.name, b"", key, upload, limit=_UPLOADS_PER_PAGE)
+            for info in page.uploads:
+                text = key_text(info.key)
+                await self._look(configuration)
+                found = upload_due(configuration, text, info.time_ns, day_ns=self._day_ns)
+                if found is None or found.time_ns > self._now_ns:
+                    continue
+                await self._spend(_DELETE_BYTES)
+                if self._are_other(bucket):
+                    return False
+                with suppress(NoSuchUpload):  # it was completed meanwhile
+                    await uploads.abort(bucket.name, info.key, info.upload_id)
+                    self._cursor.applied.uploads += 1
+            key, upload, truncated = page.next_key, page.next_upload, page.truncated
+        return True
+
+    async def _look(self, configuration: LifecycleConfiguration) -> None:
+        """Let others run when many rules were looked at."""
+        self._looked += len(configuration.rules)
+        if self._looked >= LIFECYCLE_RULES_AT_ONCE_MAX:
+            self._looked = 0
+            await self._spend(0)
 
     async def _keys(
         self, bucket: Bucket, configuration: LifecycleConfiguration, prefix: bytes
@@ -182,10 +225,7 @@ class LifecyclePass:
             return []
         if following is None or following.key != place.info.key:
             self._whole = place.info.key
-        self._looked += len(configuration.rules)
-        if self._looked >= LIFECYCLE_RULES_AT_ONCE_MAX:
-            self._looked = 0
-            await self._spend(0)
+        await self._look(configuration)
         found = due(configuration, place.entry(following), day_ns=self._day_ns)
         return [place] if found is not None and found.time_ns <= self._now_ns else []
 

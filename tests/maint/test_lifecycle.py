@@ -13,6 +13,7 @@ from objfs.base.limits import DAY_NS
 from objfs.maint.jobs import scheduler_of
 from objfs.maint.lifecycle import Applied, Cursor, LifecyclePass, lifecycle_job, now_ns
 from objfs.maint.scheduler import Scheduler
+from objfs.meta.tables import PART
 from objfs.volume.lifecycle_rules import LIFECYCLE, Filter, LifecycleConfiguration, Rule
 from objfs.volume.object_types import LockRetention, ObjectInfo, PutAttributes
 from objfs.volume.work_rows import LIFECYCLE as NOTE
@@ -178,6 +179,30 @@ async def test_rules_that_are_off_do_nothing(bucket: Bucket) -> None:
     bucket.rules(Rule("r", False, ALL, days=1))
     bucket.days(9)
     assert await bucket.apply() == Applied()
+
+
+async def test_uploads_that_go_on_for_long(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S16.7"""
+    monkeypatch.setattr("objfs.maint.lifecycle._UPLOADS_PER_PAGE", 2)
+    uploads = bucket.store.volume.uploads
+
+    async def begin(key: bytes) -> str:
+        return (await uploads.create(BUCKET, key, PutAttributes())).upload_id
+
+    old = [await begin(b"go/%d" % (number % 3)) for number in range(5)]
+    stays = await begin(b"stay")
+    part = uploads.part(BUCKET, b"go/0", old[0], 1)
+    await part.write(memoryview(b"bytes"))
+    await part.commit()
+    bucket.rules(rule(Filter("go/"), abort_days=2))
+    bucket.days(1.5)
+    young = await begin(b"go/0")
+    assert await bucket.apply() == Applied()
+    bucket.days(1.5)
+    assert await bucket.apply() == Applied(uploads=5)
+    left = [info.upload_id for info in uploads.list_uploads(BUCKET).uploads]
+    assert sorted(left) == sorted([young, stays])
+    assert len(bucket.store.volume.core.database.scan(PART)) == 0
 
 
 # --- what stays -----------------------------------------------------------------------------------
