@@ -3,8 +3,9 @@
 What always holds:
 
 - Everything goes through the verbs of S3: what is the newest entry of a key is deleted as a DELETE
-  does it (a marker where versions are kept), what is not is erased as a DELETE of that version. So
-  object lock, legal holds and snapshots keep what they keep, and are counted.
+  does it (a marker where versions are kept), what is not is erased as a DELETE of that version does
+  it, several versions at a time where that is simple (`object_expiring.py`). So what object lock,
+  legal holds and snapshots keep stays, and is counted.
 - What was judged is looked at again in the change that deletes it (`Unchanged`): an entry that is
   not the same any more, or is the newest now and was not, stays until it is judged again.
 - The rules are read again before each page is acted upon: rules that are gone do nothing more.
@@ -14,7 +15,7 @@ What always holds:
   next one was read, since that begins behind an entry of it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ from objfs.volume.lifecycle_rules import (
     prefixes_of,
     upload_due,
 )
+from objfs.volume.object_expiring import EXPIRED_AT_ONCE_MAX
 from objfs.volume.object_types import Conditions, ObjectInfo
 from objfs.volume.volume import Volume
 
@@ -100,6 +102,11 @@ class _Place(NamedTuple):
     newer: ObjectInfo | None = None  # the entry before it
     newer_noncurrent: int = 0  # noncurrent versions before it
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it is no noncurrent version: those go several at a time."""
+        return self.newer is None or self.info.delete_marker
+
     def followed_by(self, info: ObjectInfo) -> "_Place":
         """The place of the entry after this one."""
         if info.key != self.info.key:
@@ -120,6 +127,19 @@ class _Place(NamedTuple):
             newer_noncurrent=self.newer_noncurrent,
             alone=newer is None and (following is None or following.key != info.key),
         )
+
+
+def _together(places: list[_Place]) -> Iterator[list[_Place]]:
+    """Noncurrent versions of one key that follow each other, a few at a time; all else alone."""
+    group: list[_Place] = []
+    for place in places:
+        full = len(group) == EXPIRED_AT_ONCE_MAX or place.is_single
+        if group and (full or group[0].is_single or group[0].info.key != place.info.key):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
 
 
 class LifecyclePass:
@@ -232,11 +252,13 @@ class LifecyclePass:
     async def _act(self, bucket: Bucket, found: list[_Place], whole: bytes) -> bool:
         """Delete what is due; False when the rules changed. Then everything up to `whole` is
         done."""
-        for place in found:
-            await self._spend(_DELETE_BYTES)
+        for places in _together(found):
+            await self._spend(_DELETE_BYTES * len(places))
             if self._are_other(bucket):
                 return False
-            await self._delete(bucket.name, place)
+            for place in await self._expire(bucket.name, places):
+                await self._spend(_DELETE_BYTES)
+                await self._delete(bucket.name, place)
         cursor = self._cursor
         cursor.bucket, cursor.after = bucket.id, whole
         if self._core.clock.monotonic() - self._noted_at >= LIFECYCLE_NOTE_SECONDS:
@@ -248,6 +270,17 @@ class LifecyclePass:
         """Whether the rules are not those that were read."""
         row = self._volume.bucket(bucket.name)
         return row.id != bucket.id or row.policy.get(LIFECYCLE) != bucket.policy.get(LIFECYCLE)
+
+    async def _expire(self, bucket: str, places: list[_Place]) -> list[_Place]:
+        """Erase noncurrent versions of a key together; those that are left for `_delete`."""
+        if places[0].is_single:
+            return places
+        key, applied = places[0].info.key, self._cursor.applied
+        expired = await self._volume.objects.expire(bucket, key, [each.info for each in places])
+        applied.noncurrent += expired.erased
+        applied.locked += expired.locked
+        applied.pinned += expired.pinned
+        return [each for each in places if each.info in expired.left]
 
     async def _delete(self, bucket: str, place: _Place) -> None:
         applied, info = self._cursor.applied, place.info

@@ -14,6 +14,7 @@ from objfs.volume.history import History
 from objfs.volume.object_amending import ObjectAmending
 from objfs.volume.object_buckets import ObjectBuckets
 from objfs.volume.object_deleting import ObjectDeleting
+from objfs.volume.object_expiring import ObjectExpiring
 from objfs.volume.object_reading import ObjectReading
 from objfs.volume.object_writing import ObjectWriting
 from objfs.volume.reading import Reader
@@ -43,4 +44,5 @@ class Objects:
         forget = Forgetting(core, history, erasing).forget
         self.delete_bucket = ObjectBuckets(core, reading, buckets, forget).delete_bucket
         self.delete = ObjectDeleting(core, reading, writing, erasing, seen).delete
+        self.expire = ObjectExpiring(core, reading, erasing).expire
         self.copy = writing.copy

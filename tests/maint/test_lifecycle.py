@@ -205,6 +205,28 @@ async def test_uploads_that_go_on_for_long(bucket: Bucket, monkeypatch: pytest.M
     assert len(bucket.store.volume.core.database.scan(PART)) == 0
 
 
+async def test_what_goes_costs_the_same_however_much_is_left(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S16.2: of a key with many versions, none is erased by reading all of them."""
+    made = [(await bucket.put(b"k")).version_id for _ in range(40)][::-1]
+    await bucket.delete(b"k")
+    await bucket.put(b"k")
+    single: list[str | None] = []
+    delete = bucket.objects.delete
+
+    async def counted(name: str, key: bytes, version_id: str | None = None, **more: Any) -> object:
+        single.append(version_id)
+        return await delete(name, key, version_id, **more)
+
+    monkeypatch.setattr(bucket.objects, "delete", counted)
+    bucket.rules(rule(noncurrent_days=1, newer_noncurrent=3))
+    bucket.days(3)
+    assert await bucket.apply() == Applied(noncurrent=37)
+    assert bucket.shown(b"k")[1:] == ["-", *made[:3]]
+    assert single == []
+
+
 # --- what stays -----------------------------------------------------------------------------------
 
 
