@@ -20,7 +20,7 @@ import msgspec
 
 from objfs.auth.identity import Identity
 from objfs.auth.policy import AclGrant
-from objfs.base.errors import AclRefused, DataLost, InvalidRequest
+from objfs.base.errors import AclRefused, DataLost
 from objfs.base.limits import ACL_GRANTS_MAX
 
 ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -162,11 +162,13 @@ _GRANTEE = re.compile(r'\s*(id|uri|emailaddress)\s*=\s*(?:"([^"]*)"|([^",\s]+))\
 
 def acl_of_headers(headers: Mapping[str, str], owner: str, bucket_owner: str) -> Acl | None:
     """The list that `x-amz-acl` or `x-amz-grant-*` headers ask for (names in lower case), None if
-    there are none. AclRefused, InvalidRequest if there are both."""
+    there are none. AclRefused, also if there are both."""
     given = [name for name in _HEADERS if name in headers]
     if CANNED_HEADER in headers:
         if given:
-            raise InvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
+            raise AclRefused(
+                "Specifying both Canned ACLs and Header Grants is not allowed", "InvalidRequest"
+            )
         return canned_acl(headers[CANNED_HEADER], owner, bucket_owner)
     if not given:
         return None

@@ -55,10 +55,11 @@ class AclGrant(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Yes or no, and why."""
+    """Yes or no, and why. `explicit`: a policy says Deny, it is not only that none says Allow."""
 
     allowed: bool
     reason: str
+    explicit: bool = False
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -100,7 +101,7 @@ def decide(
         bucket = _Verdict.SILENT if is_public(bucket_policy) else bucket
     for verdict, whose in ((own, "an identity"), (session, "a session"), (bucket, "a resource")):
         if verdict is _Verdict.DENIED:
-            return Decision(False, f"with an explicit deny in {whose}-based policy")
+            return Decision(False, f"with an explicit deny in {whose}-based policy", True)
     if bucket is _Verdict.ALLOWED_BY_SESSION:
         return Decision(True, "the bucket policy allows it")
     if session_policies and session is not _Verdict.ALLOWED:

@@ -30,6 +30,7 @@ from objfs.volume.volume import Volume
 
 POLICY, ACL, OWNERSHIP, PUBLIC_ACCESS = "policy", "acl", "ownership", "public-access-block"
 _EXPECTED_OWNER = "x-amz-expected-bucket-owner"
+_EXPECTED_SOURCE_OWNER = "x-amz-source-expected-bucket-owner"
 
 
 class _Asked(Mapping[str, tuple[str, ...]]):
@@ -69,8 +70,14 @@ class Authorization:
 
     def bucket(self, call: Call) -> Bucket:
         """The bucket of a call. NoSuchBucket; AccessDenied if it is not whose the call expects."""
-        row = self._volume.objects.reading.bucket(call.bucket)
-        expected = call.headers.get(_EXPECTED_OWNER)
+        return self._expected(call.headers.get(_EXPECTED_OWNER), call.bucket)
+
+    def source_bucket(self, call: Call, name: str) -> Bucket:
+        """The bucket that a call copies from. NoSuchBucket; AccessDenied as `bucket`."""
+        return self._expected(call.headers.get(_EXPECTED_SOURCE_OWNER), name)
+
+    def _expected(self, expected: str | None, name: str) -> Bucket:
+        row = self._volume.objects.reading.bucket(name)
         if expected is not None and expected not in {self.account.number, self.owner(row)}:
             raise S3Error("AccessDenied")
         return row

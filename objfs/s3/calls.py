@@ -90,11 +90,11 @@ class Call:
         value = self.query(name)
         if value is None:
             return default
-        if not (value.isascii() and value.isdigit() and int(value[:11]) < 1 << 31):
+        if not (value.isascii() and value.isdigit() and len(value) < 11 and int(value) < 1 << 31):
             raise invalid_argument(
                 f"Argument {name} must be an integer between 0 and 2147483647", name, value
             )
-        return min(int(value[:11]), most)
+        return min(int(value), most)
 
     def encoding(self) -> str | None:
         """`url` or None. InvalidArgument."""

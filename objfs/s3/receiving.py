@@ -17,6 +17,7 @@ from objfs.s3.errors import S3Error
 from objfs.s3.headers.checksums import SentChecksums, sent_checksums, sent_digest
 from objfs.volume.digests import Digests
 
+_LENGTH = "content-length"
 _DECODED_LENGTH = "x-amz-decoded-content-length"
 _HASHED_INLINE_BYTES = 16 * 1024  # hashing more takes longer than going to a thread
 
@@ -25,7 +26,7 @@ def body_length(call: Call) -> int:
     """How many bytes the body of a call has, without its framing. MissingContentLength,
     InvalidArgument."""
     if not call.caller.payload.chunked:
-        if call.request.body.length is None:
+        if call.request.body.length is None or _LENGTH not in call.headers:
             raise S3Error("MissingContentLength")
         return call.request.body.length
     text = call.headers.get(_DECODED_LENGTH)

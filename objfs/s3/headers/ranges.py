@@ -14,6 +14,7 @@ _RANGE = re.compile(
 )
 _COPIED = re.compile(r"bytes=([0-9]+)-([0-9]+)", re.ASCII)
 _COPY_HEADER = "x-amz-copy-source-range"
+_DIGITS_MAX = 19  # ten times what 2^63 bytes would take
 
 
 class Range(NamedTuple):
@@ -35,7 +36,7 @@ def parse_range(header: str | None, size: int) -> Range | None:
     match = _RANGE.fullmatch((header or "").strip())
     if match is None:
         return None
-    first, last = match.groups()
+    first, last = (_bounded(each) for each in match.groups())
     if not first and not last:
         return None
     if not first:
@@ -77,17 +78,24 @@ def parse_copied_range(header: str | None, size: int) -> Range:
     if header is None:
         return Range(0, size, size)
     match = _COPIED.fullmatch(header.strip())
-    if match is None or int(match[1]) > int(match[2]):
+    first, last = (0, -1) if match is None else (int(_bounded(each)) for each in match.groups())
+    if first > last:
         raise invalid_argument(
             f"The {_COPY_HEADER} value must be of the form bytes=first-last where first and last "
             "are the zero-based offsets of the first and last bytes to copy",
             _COPY_HEADER,
             header,
         )
-    if int(match[2]) >= size:
+    if last >= size:
         raise invalid_argument(
             f"Range specified is not valid for source object of size: {size}",
             _COPY_HEADER,
             header,
         )
-    return Range(int(match[1]), int(match[2]) - int(match[1]) + 1, size)
+    return Range(first, last - first + 1, size)
+
+
+def _bounded(digits: str) -> str:
+    """A number that Python reads, whatever its length, and past every object if it was too long."""
+    significant = digits.lstrip("0")
+    return significant[:_DIGITS_MAX] or digits[:1]

@@ -42,8 +42,8 @@ class Attributes:
         self._room.authorization.require(call, action, bucket, call.key, info)
         asked = objects.parse_attributes(",".join(call.headers.all("x-amz-object-attributes")))
         parts = None
+        marker, limit = _number(call, _PART_MARKER, 0), _number(call, _MAX_PARTS, 1000)
         if info.parts is not None:
-            marker, limit = _number(call, _PART_MARKER, 0), _number(call, _MAX_PARTS, 1000)
             parts = objects.page_of_parts(info.parts, marker, min(limit, 1000))
         document = objects.write_attributes(asked, info, storage_class(info), parts)
         headers = [("Last-Modified", http_date(info.time_ns)), *version_headers(bucket, info)]
@@ -91,7 +91,7 @@ def _number(call: Call, header: str, default: int) -> int:
     text = call.headers.get(header)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= PARTS_MAX):
+    if not (text.isascii() and len(text) < 10 and text.isdigit() and int(text) <= PARTS_MAX):
         raise invalid_argument(
             f"{header} must be an integer between 0 and {PARTS_MAX}", header, text
         )

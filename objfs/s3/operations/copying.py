@@ -117,7 +117,7 @@ def find_source(room: Room, call: Call, named: CopySource) -> tuple[Bucket, Obje
     """The bucket and the object that a copy is made of. NoSuchBucket, NoSuchKey, NoSuchVersion,
     AccessDenied, PreconditionFailed."""
     authorization = room.authorization
-    bucket = room.volume.objects.reading.bucket(named.bucket)
+    bucket = authorization.source_bucket(call, named.bucket)
     action = "s3:GetObject" if named.version_id is None else "s3:GetObjectVersion"
     try:
         info = room.volume.objects.head(named.bucket, named.key, named.version_id)

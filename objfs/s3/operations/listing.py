@@ -88,13 +88,7 @@ class Listing:
         bucket = self._allowed(call)
         asked = self._asked(call, bucket, owners=True)
         key_marker = _bytes(call, "key-marker")
-        version_marker = call.query("version-id-marker") or ""
-        if version_marker and call.query("key-marker") is None:
-            raise invalid_argument(
-                "A version-id marker cannot be specified without a key marker.",
-                "version-id-marker",
-                version_marker,
-            )
+        version_marker = _version_marker(call)
         keys, next_key, next_version = listing.Keys(), None, None
         if asked.limit:
             page = await self._room.volume.keys.list_versions(
@@ -113,6 +107,20 @@ class Listing:
                 next_version=next_version,
             )
         )
+
+
+def _version_marker(call: Call) -> str:
+    """InvalidArgument for one that is empty, or without a key."""
+    marker = call.query("version-id-marker")
+    if marker is None or (marker and call.query("key-marker") is not None):
+        return marker or ""
+    raise invalid_argument(
+        "A version-id marker cannot be specified without a key marker."
+        if marker
+        else "A version-id marker cannot be empty.",
+        "version-id-marker",
+        marker,
+    )
 
 
 def _bytes(call: Call, name: str) -> bytes:

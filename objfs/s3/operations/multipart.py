@@ -239,7 +239,7 @@ def _part_number(call: Call) -> int:
         raise invalid_argument(
             "This operation does not accept a query-string without partNumber.", "partNumber", ""
         )
-    number = int(text[:9]) if text.isascii() and text.isdigit() else 0
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     return multipart.check_part_number(number)
 
 

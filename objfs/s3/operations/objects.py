@@ -5,8 +5,9 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from objfs.auth.acl import CANNED_HEADER, encode_acl
+from objfs.auth.acl import CANNED_HEADER, Acl, encode_acl
 from objfs.auth.ownership import ENFORCED, object_acl
+from objfs.auth.policy import denial
 from objfs.base.errors import (
     IsDeleteMarker,
     NoSuchKey,
@@ -146,11 +147,15 @@ def find_object(room: Room, call: Call, action: str) -> tuple[Bucket, ObjectInfo
     try:
         info = room.volume.objects.head(call.bucket, call.key, call.version_id)
     except (NoSuchKey, NoSuchVersion) as error:
-        authorization.require(call, action, bucket, call.key)
-        shown = isinstance(error, IsDeleteMarker) or call.version_id is not None
-        if not shown and not authorization.allows(call, "s3:ListBucket", bucket):
+        named = call.version_id is not None
+        listed = not named and authorization.allows(call, "s3:ListBucket", bucket)
+        asked, decision = authorization.decide(call, action, bucket, call.key)
+        # What is not there has no list that could allow it: who may list may know that it is not.
+        if not decision and (decision.explicit or not listed):
+            raise S3Error("AccessDenied", denial(asked, call.caller.identity, decision)) from error
+        if not (listed or named or isinstance(error, IsDeleteMarker)):
             raise S3Error("AccessDenied") from error
-        if isinstance(error, IsDeleteMarker) and call.version_id is not None:
+        if isinstance(error, IsDeleteMarker) and named:
             error.latest = False  # asked for by its id it is no object, whatever came after it
         raise
     authorization.require(call, action, bucket, call.key, info)
@@ -199,7 +204,7 @@ def _part(call: Call, info: ObjectInfo) -> int | None:
         raise S3Error(
             "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
         )
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 10_000):
+    if not (text.isascii() and len(text) < 10 and text.isdigit() and 1 <= int(text) <= 10_000):
         raise invalid_argument(
             "Part number must be an integer between 1 and 10000, inclusive", "partNumber", text
         )
@@ -278,7 +283,7 @@ def _owner_and_acl(room: Room, call: Call, bucket: Bucket) -> tuple[str | None, 
     writer = room.canonical(call, bucket)
     asked = room.asked_acl(call, writer, bucket_owner)
     if asked is not None:
-        authorization.require(call, "s3:PutObjectAcl", bucket, call.key)
+        _require_acl(room, call, bucket, asked, {writer, bucket_owner})
     acl = object_acl(
         asked,
         writer=writer,
@@ -291,6 +296,16 @@ def _owner_and_acl(room: Room, call: Call, bucket: Bucket) -> tuple[str | None, 
         return None, None
     owner = None if acl.owner == bucket_owner else acl.owner
     return owner, None if asked is None and owner is None else encode_acl(acl)
+
+
+def _require_acl(room: Room, call: Call, bucket: Bucket, asked: Acl, owners: set[str]) -> None:
+    """AccessDenied if the caller may not set the list of a new object. A list for nobody but the
+    writer and the owner of the bucket needs no permission besides that of the PUT, unless it is
+    denied: policies demand such lists (S3 user guide, "Bucket policy examples")."""
+    named, decision = room.authorization.decide(call, "s3:PutObjectAcl", bucket, call.key)
+    private = all(each.grantee in owners for each in asked.grants)
+    if not decision and (decision.explicit or not private or call.caller.identity is None):
+        raise S3Error("AccessDenied", denial(named, call.caller.identity, decision))
 
 
 def put_headers(bucket: Bucket, info: ObjectInfo) -> list[tuple[str, str]]:
