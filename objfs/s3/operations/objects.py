@@ -79,7 +79,10 @@ class Objects:
         if call.request.method == "HEAD":
             return Response(status, headers, length=length)
         file = self._room.volume.objects.open(info)
-        return Response(status, headers, Stream(length, _pieces(file, start, length)))
+        pieces = _pieces(file, start, length)
+        if length <= S3_PIECE_BYTES:  # what there is of them is there at once
+            return Response(status, headers, [piece async for piece in pieces])
+        return Response(status, headers, Stream(length, pieces))
 
     # --- putting ---------------------------------------------------------------------------------
 
