@@ -47,6 +47,8 @@ def forget(path: str, version_id: str | None, dry_run: bool, yes: bool, as_json:
     click.echo(f"{'would forget' if dry_run else 'forgot'} {_text(answer)}")
     if answer["pinned"]:
         click.echo(f"{answer['pinned']} more are shown by snapshots and stay")
+    if answer["locked"]:
+        click.echo(f"{answer['locked']} more are kept by retention or a legal hold, and stay")
 
 
 def _is_asked() -> bool:

@@ -159,6 +159,8 @@ def apply(store: str, dry_run: bool, as_json: bool) -> None:
     if answer["pinned"]:
         names = ", ".join(f"{name} ({count})" for name, count in answer["snapshots"].items())
         click.echo(f"{answer['pinned']} more are kept by snapshots only: {names}")
+    if answer["locked"]:
+        click.echo(f"{answer['locked']} more are kept by object lock only")
 
 
 def _rules_text(rules: dict[str, Any]) -> str:

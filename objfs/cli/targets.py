@@ -195,7 +195,7 @@ def _checked(target: Target) -> Target:
     if len(target.key) > PATH_BYTES_MAX:
         raise NameTooLong(f"{target.name[:60]}...: a path has at most {PATH_BYTES_MAX} bytes")
     long = [part for part in target.key.split(b"/") if len(part) > NAME_BYTES_MAX]
-    if long:
+    if long and target.path is not None:  # a key of S3 may have longer ones
         name = os.fsdecode(long[0][:60])
         raise NameTooLong(f"{name}...: a name has at most {NAME_BYTES_MAX} bytes")
     return target

@@ -32,6 +32,7 @@ from objfs.meta.maintenance import count_usage
 from objfs.meta.rows import Bucket, Usage
 from objfs.meta.tables import USAGE
 from objfs.volume.history import sequence_of
+from objfs.volume.object_keys import path_of
 from objfs.volume.volume import Volume
 
 # --- The store ------------------------------------------------------------------------------------
@@ -136,9 +137,10 @@ async def versions(
     before: int | None = None,
     limit: int = CONTROL_PAGE_ENTRIES,
 ) -> dict[str, object]:
-    """A page of the versions of a key, newest first; `next` continues it as `before`."""
+    """A page of the versions of a key, newest first; `next` continues it as `before`. A key
+    with a slash at its end is the object of a directory."""
     limit = min(limit, CONTROL_PAGE_ENTRIES)
-    page = volume.versions(bucket, key, limit=limit, before=before)
+    page = volume.versions(bucket, path_of(key), limit=limit, before=before)
     return {
         "versions": [
             {
@@ -160,7 +162,7 @@ async def read_version(
 ) -> dict[str, object]:
     """Bytes of an old version, with its whole size. Shorter than asked at its end, and when more
     than CONTROL_READ_BYTES_MAX are asked."""
-    past = volume.open_version(bucket, key, version_id)
+    past = volume.open_version(bucket, path_of(key), version_id)
     size = min(size, CONTROL_READ_BYTES_MAX, max(past.size - offset, 0))
     data = await past.read(offset, size) if size > 0 else b""
     return {"size": past.size, "data": bytes(data)}

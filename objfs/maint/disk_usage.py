@@ -35,7 +35,6 @@ from objfs.meta.tables import (
     R,
     Table,
 )
-from objfs.volume.pins import covers
 from objfs.volume.routes import Route, Routes, names_of
 from objfs.volume.showing import FOREVER, stretches_of
 from objfs.volume.volume import Volume
@@ -61,9 +60,15 @@ async def disk_usage(volume: Volume, bucket: str | None = None, key: bytes = b""
     if bucket is None or not key:
         usage = await _of_buckets(volume, bucket)
     else:
-        usage = await _of_path(volume, bucket, key.rstrip(b"/"))
-    usage.upload_bytes = await _of_uploads(volume, bucket, key.rstrip(b"/"))
+        usage = await _of_path(volume, bucket, key)
+    usage.upload_bytes = await _of_uploads(volume, bucket, key)
     return usage
+
+
+def _is_within(path: bytes, key: bytes) -> bool:
+    """Whether a key is that path, with or without a slash at its end, or lies below it."""
+    name = path.removesuffix(b"/")
+    return key == name or key.startswith(name + b"/")
 
 
 async def _of_uploads(volume: Volume, bucket: str | None, key: bytes) -> int:
@@ -74,7 +79,7 @@ async def _of_uploads(volume: Volume, bucket: str | None, key: bytes) -> int:
             upload.id
             async for page in reader.stream(UPLOAD, scope)
             for upload in page
-            if not key or upload.key == key or upload.key.startswith(key + b"/")
+            if not key or _is_within(key, upload.key)
         }
         total = 0
         async for parts in reader.stream(PART):
@@ -215,7 +220,9 @@ class _Window(NamedTuple):
 async def _of_path(volume: Volume, bucket: str, key: bytes) -> DiskUsage:
     database, row = volume.core.database, volume.bucket(bucket)
     windows: dict[int, list[_Window]] = {}
-    for path in (key, key + b"/"):
+    name = key.removesuffix(b"/")
+    plain = bool(name) and not name.endswith(b"/")  # else the slash is no way of writing it
+    for path in (name, name + b"/") if plain else (name + b"/",):
         for stretch in stretches_of(database, row.root, path):
             windows.setdefault(stretch.ino, []).append(_Window(stretch.begin, stretch.until))
     if not windows:
@@ -313,4 +320,4 @@ class _OfPath:
         )
 
     def _covers(self, route: Route) -> bool:
-        return route.bucket == self._bucket and covers(self._key, route.key)
+        return route.bucket == self._bucket and _is_within(self._key, route.key)

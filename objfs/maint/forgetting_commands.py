@@ -13,6 +13,7 @@ def _erased_form(report: ErasedReport, dry_run: bool) -> dict[str, object]:
         "versions": report.versions,
         "bytes": report.bytes,
         "pinned": report.pinned,
+        "locked": report.locked,
         "dry_run": dry_run,
     }
 
@@ -22,7 +23,7 @@ async def forget(
 ) -> dict[str, object]:
     """Erases one version of a path, or its whole history; `dry_run` only counts. `entries` are of
     paths, `versions` those that no path shows any more, `bytes` their sizes, `pinned` the entries
-    that snapshots keep."""
+    that snapshots keep, `locked` those that object lock keeps."""
     report = await volume.forget(bucket, key, version_id, dry=dry_run)
     await volume.seen()
     return _erased_form(report, dry_run)

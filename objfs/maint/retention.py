@@ -34,6 +34,7 @@ from objfs.meta.tables import INODE, RETENTION, VERSION
 from objfs.volume import work_rows
 from objfs.volume.attribute_past import has_states, last_moments, thin_states
 from objfs.volume.moments import sequence_at
+from objfs.volume.object_lock import locked_until
 from objfs.volume.paths_ever import (
     PathEntry,
     Place,
@@ -60,6 +61,7 @@ class Applied(msgspec.Struct):
     bytes: int = 0  # sizes of those
     pinned: int = 0  # entries that only snapshots keep
     snapshots: dict[str, int] = {}  # how many of those each snapshot shows
+    locked: int = 0  # entries that only object lock keeps
 
 
 class Cursor(msgspec.Struct):
@@ -161,7 +163,9 @@ class RetentionPass:
             reasons = judge.reasons(shown, oldest=oldest)
             if reasons == [PINNED] and not place.is_directory:
                 self._count_pinned(moment, entry)
-            if not reasons and (
+            if not reasons and self._is_locked(entry):
+                applied.locked += 1
+            elif not reasons and (
                 not place.is_directory or await self._is_empty(bucket, place, entry)
             ):
                 going.append(entry)
@@ -229,6 +233,10 @@ class RetentionPass:
             held = entry
         if held is not None:
             yield held, True
+
+    def _is_locked(self, entry: PathEntry) -> bool:
+        version = entry.version
+        return version is not None and locked_until(version, self._now_ns) is not None
 
     async def _is_empty(self, bucket: Bucket, place: Place, entry: PathEntry) -> bool:
         """Whether nothing that lay in a directory is shown any more."""

@@ -98,7 +98,7 @@ class Changes:
     ) -> Generator[None, None, list[PathChange]]:
         """The changes at and below the directory `key` with a sequence below `before`. Yields where
         the caller should let others run."""
-        self._top = key.strip(b"/") + b"/" if key.strip(b"/") else b""
+        self._top = key if not key or key.endswith(b"/") else key + b"/"
         found = _Newest(limit, before)
         root = self._bucket.root
         stretches = [Stretch(root, 0, FOREVER)]
@@ -245,11 +245,12 @@ class Changes:
 
 def last_kind(database: Database, bucket: Bucket, key: bytes) -> str | None:
     """What a path is, or was last: "file" or "directory"; None if it never was."""
-    name = key.rstrip(b"/")
-    if not name or key.endswith(b"/"):
+    if not key:
         return "directory"
+    if key.endswith(b"/"):
+        return "directory" if stretches_of(database, bucket.root, key) else None
     newest = []
-    for kind, each in (("file", name), ("directory", name + b"/")):
+    for kind, each in (("file", key), ("directory", key + b"/")):
         stretches = stretches_of(database, bucket.root, each)
         newest += [(stretches[0].until, stretches[0].begin, kind)] if stretches else []
     return max(newest)[2] if newest else None

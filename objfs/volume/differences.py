@@ -86,7 +86,7 @@ class Differences:
     def walk(self, key: bytes, passed: bytes | None = None) -> Iterator[Difference | None]:
         """The differences at and below `key` with a key over `passed` (None: all); None where the
         caller should let others run. NotFound if neither moment has the key."""
-        name = key.rstrip(b"/")
+        name = key.removesuffix(b"/")
         before = self._before.find(name) if self._before else None
         after = self._after.find(name)
         if before is None and after is None:

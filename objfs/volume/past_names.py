@@ -15,6 +15,7 @@ from objfs.base import limits
 from objfs.meta.database import Database
 from objfs.meta.rows import DentryPast
 from objfs.meta.tables import DENTRY, DENTRY_PAST, INODE, INODE_PAST, INTEGER_MAX
+from objfs.volume.object_keys import mount_can_name
 
 _PAGE = limits.LISTING_PAGE_ENTRIES // 2  # names that one step looks at
 
@@ -120,7 +121,7 @@ def _names(
     return [
         key.rstrip(b"/")
         for key in sorted(keys)
-        if key
+        if mount_can_name(key, at_root=False)
         and (reached is None or key <= reached)
         and not (key.endswith(b"/") and _is_known(database, directories, key[:-1]))
     ]

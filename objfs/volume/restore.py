@@ -15,6 +15,7 @@ from objfs.meta.database import Change
 from objfs.meta.rows import Dentry, Inode, Version, Xattr, counted_bytes
 from objfs.meta.tables import DENTRY, VERSION
 from objfs.volume.core import Core
+from objfs.volume.hidden_names import is_hidden
 from objfs.volume.history import History, VersionEntry
 from objfs.volume.inodes import count_usage, directory_row, drop_link, touch_directory
 from objfs.volume.namespace import check_name, close_entry
@@ -63,7 +64,10 @@ class Restore:
                 close_entry(core, change, dentry)
                 drop_link(core, change, core.row(dentry.ino))
             inode = self._new_inode(change, view, version, directory)
-            change.put(Dentry(parent, leaf, inode.ino, change.sequence, change.new_id()))
+            hidden = is_hidden(change, parent, leaf)
+            change.put(
+                Dentry(parent, leaf, inode.ino, change.sequence, change.new_id(), hidden=hidden)
+            )
             touch_directory(core, change, directory)
             count_usage(change, inode.bucket, live=counted_bytes(version.size), objects=1)
         return inode

@@ -18,7 +18,7 @@ from objfs.meta.rows import Dentry, Inode, Orphan, Version, Xattr, counted_bytes
 from objfs.meta.tables import DENTRY, INODE, INODE_PAST, ORPHAN, VERSION, XATTR
 from objfs.volume.content import drop_version
 from objfs.volume.core import Core
-from objfs.volume.hidden_names import keep_directory
+from objfs.volume.hidden_names import can_be_seen, is_hidden, keep_directory, shadow
 from objfs.volume.inodes import (
     count_usage,
     delete_rows,
@@ -139,7 +139,12 @@ def new_inode(change: Change, was: State, directory: Inode) -> Inode:
 
 def put_entry(core: Core, change: Change, directory: int, key: bytes, ino: int) -> None:
     """Give an inode a name, which is free."""
-    change.put(Dentry(directory, key, ino, change.sequence, change.new_id()))
+    if key.endswith(b"/"):
+        hidden = not can_be_seen(change, directory, key)
+        shadow(change, directory, key)
+    else:
+        hidden = is_hidden(change, directory, key)
+    change.put(Dentry(directory, key, ino, change.sequence, change.new_id(), hidden=hidden))
     row = change.get(INODE, directory)
     assert row is not None
     touch_directory(core, change, row, links=int(key.endswith(b"/")))

@@ -33,7 +33,7 @@ class Place(NamedTuple):
     @property
     def leaf(self) -> bytes:
         """The last component of the key, a directory's with its slash."""
-        return self.key[self.key.rstrip(b"/").rfind(b"/") + 1 :]
+        return self.key[self.key.rfind(b"/", 0, max(len(self.key) - 1, 0)) + 1 :]
 
 
 class State(NamedTuple):

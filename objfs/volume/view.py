@@ -26,6 +26,7 @@ from objfs.meta.tables import DENTRY, DENTRY_PAST, INODE, INODE_PAST, VERSION, X
 from objfs.volume.core import Core
 from objfs.volume.dirty import Buffer
 from objfs.volume.handles import Handle, OpenInode
+from objfs.volume.object_keys import mount_can_name
 from objfs.volume.reading import Reader
 from objfs.volume.routes import Routes, names_of
 from objfs.volume.showing import (
@@ -96,12 +97,27 @@ class View:
     def page(self, ino: int, after: bytes = b"", limit: int = limits.LISTING_PAGE_ENTRIES) -> Page:
         """About `limit` entries with keys above `after`, those of directories with their slash."""
         dentries, reached = self.names(ino, after, limit)
-        dentries = [each for each in dentries if not each.hidden]
+        dentries = self._visible(dentries)
         inodes = self.inodes([each.ino for each in dentries])
         # What shows no state any more (it was erased) is left out.
         return Page(
             [(each.key, inodes[each.ino]) for each in dentries if each.ino in inodes], reached
         )
+
+    def _visible(self, found: list[Dentry | DentryPast]) -> list[Dentry | DentryPast]:
+        """What the mount could name then: `hidden` tells how it is now, or was last."""
+        directories = {each.key for each in found if each.key.endswith(b"/")}
+        return [
+            each
+            for each in found
+            if each.key + b"/" not in directories and (not each.hidden or self._was_visible(each))
+        ]
+
+    def _was_visible(self, row: Dentry | DentryPast) -> bool:
+        key = row.key
+        if not mount_can_name(key, at_root=True):
+            return False
+        return key.endswith(b"/") or self.dentry(row.parent, key + b"/") is None
 
     def names(
         self, ino: int, after: bytes, limit: int
