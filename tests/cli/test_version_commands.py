@@ -142,7 +142,7 @@ def test_restore_stays_in_its_store(objfs: CommandLine, store: Path, tmp_path: P
     [
         ("{store}:main/none", "never"),
         ("{store}:nothing/a", "no bucket"),
-        ("{store}:main/" + "n" * 256, "a name has at most 255 bytes"),
+        ("{store}:main/" + "n" * 256, "never"),  # as a key of S3 it could be
         ("{store}:main/" + "d/" * 2100 + "f", "a path has at most 4096 bytes"),
         ("/etc/passwd", "neither inside an objfs mount nor STORE:BUCKET/KEY"),
         ("/none:main/a", "neither inside an objfs mount nor STORE:BUCKET/KEY"),
