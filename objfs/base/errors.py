@@ -60,6 +60,10 @@ class BadTrailer(BadFraming):
     """The headers after a body are not those that were announced (EINVAL)."""
 
 
+class WrongUploadSize(InvalidRequest):
+    """The parts of an upload have not together the size that was named (EINVAL)."""
+
+
 class EntityTooSmall(InvalidRequest):
     """A part that is not the last has less than 5 MiB (EINVAL)."""
 

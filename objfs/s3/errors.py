@@ -25,6 +25,7 @@ _BY_CLASS: dict[type[BaseException], str] = {
     base.InvalidPart: "InvalidPart",
     base.InvalidPartOrder: "InvalidPartOrder",
     base.EntityTooSmall: "EntityTooSmall",
+    base.WrongUploadSize: "InvalidRequest",
     base.NotFound: "NoSuchKey",
     base.NoSuchBucket: "NoSuchBucket",
     base.NoSuchVersion: "NoSuchVersion",

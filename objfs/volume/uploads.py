@@ -26,6 +26,7 @@ from objfs.base.errors import (
     NoSuchUpload,
     NoSuchVersion,
     ObjfsError,
+    WrongUploadSize,
 )
 from objfs.meta.database import Change
 from objfs.meta.rows import EndedUpload, Part, Upload
@@ -269,7 +270,7 @@ class Uploads:
     ) -> ObjectInfo:
         """Make the object of the parts, in their order; `checksums` and `size` are what the client
         says of the whole. The same again has the same answer. NoSuchUpload, InvalidPart,
-        InvalidPartOrder, EntityTooSmall, ChecksumMismatch, InvalidRequest, PreconditionFailed and
+        InvalidPartOrder, EntityTooSmall, ChecksumMismatch, WrongUploadSize, PreconditionFailed and
         the other errors of a PUT; the upload goes on after any of them."""
         check_order(asked)
         number = upload_number(upload_id)
@@ -282,7 +283,7 @@ class Uploads:
             parts = check_parts(asked, held, self.part_bytes_min)
             total = sum(part.size for part in parts)
             if size is not None and size != total:
-                raise InvalidRequest(f"the parts have {total} bytes, not {size}")
+                raise WrongUploadSize(f"The parts have {total} bytes, not {size}")
             sums = checksums_of(parts, row.checksum, checksums or {}, is_composite=row.composite)
             if self._core.quotas:
                 self._core.check_quota(row.bucket, total)

@@ -42,6 +42,14 @@ def use_numbers(door: Served) -> None:
         s3.upload_part_copy, **copied, PartNumber=1, CopySourceRange=f"bytes=0-{DIGITS}"
     ) == ("InvalidArgument", 400)
     assert refused(s3.upload_part_copy, **copied, PartNumber=DIGITS) == ("InvalidArgument", 400)
+    made = s3.upload_part_copy(**copied, PartNumber=1)["CopyPartResult"]["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": made}]}
+    complete: dict[str, Any] = {**ask, "UploadId": upload, "MultipartUpload": parts}
+    assert refused(s3.complete_multipart_upload, **complete, MpuObjectSize=9) == (
+        "InvalidRequest",
+        400,
+    )
+    s3.complete_multipart_upload(**complete, MpuObjectSize=4)
 
 
 async def test_empty_version_marker_and_owner_of_the_source(tmp_path: Path) -> None:
