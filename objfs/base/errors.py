@@ -88,6 +88,11 @@ class NotFound(ObjfsError):
     """No such name, inode, version, bucket or snapshot (ENOENT)."""
 
 
+class StaleInode(NotFound):
+    """The inode is gone (ESTALE). The kernel then looks the name up again: where something was put
+    in its place behind the kernel, it leads to that."""
+
+
 class NoAttribute(NotFound):
     """The extended attribute does not exist (ENODATA)."""
 
@@ -229,10 +234,6 @@ class StillNeeded(Busy):
 
 class BadHandle(ObjfsError):
     """The handle is closed or was not opened for this (EBADF)."""
-
-
-class StaleInode(ObjfsError):
-    """The inode is gone (ESTALE)."""
 
 
 # --- The storage below does not do its part. -----------------------------------------------------

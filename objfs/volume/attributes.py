@@ -19,6 +19,7 @@ from objfs.base.errors import (
     NoAttribute,
     NoSpace,
     NotFound,
+    StaleInode,
 )
 from objfs.base.types import AttributeChange
 from objfs.meta.database import Change
@@ -276,14 +277,15 @@ class Attributes:
         core.freeing(act)
 
     def check_open(self, ino: int) -> Inode:
-        """The row of a regular file about to be opened."""
+        """The row of a regular file about to be opened. StaleInode if it is gone: another may be
+        under its name, and the kernel does not know yet."""
         row = self._core.row(ino)
         if stat.S_ISDIR(row.mode):
             raise IsADirectory(f"inode {ino} is a directory")
         if not stat.S_ISREG(row.mode):
             raise InvalidRequest(f"inode {ino} is not a regular file")
         if row.nlink == 0 and ino not in self._core.open_inodes:
-            raise NotFound(f"inode {ino} was removed")
+            raise StaleInode(f"inode {ino} was removed")
         return row
 
 

@@ -6,6 +6,7 @@ other task, when it returns.
 
 import datetime
 import logging
+import stat
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import trio
 from msgspec.structs import replace
 
 from objfs.base import limits
-from objfs.base.errors import NoSpace, NotFound, ReadOnly
+from objfs.base.errors import NoSpace, NotFound, ReadOnly, StaleInode
 from objfs.base.ports import Clock, Threads
 from objfs.base.settings import Settings
 from objfs.meta.database import Change, Database
@@ -166,9 +167,12 @@ class Core:
     # --- inodes ----------------------------------------------------------------------------------
 
     def row(self, ino: int) -> Inode:
-        """The logged state of an inode. NotFound."""
+        """The logged state of an inode. NotFound; StaleInode for a file that was there."""
         row = self.database.get(INODE, ino)
         if row is None:
+            last = self.database.scan(INODE_PAST, (ino,), reverse=True, limit=1)
+            if last and not stat.S_ISDIR(last[0].inode.mode):
+                raise StaleInode(f"inode {ino} is gone")
             raise NotFound(f"inode {ino} does not exist")
         return row
 
