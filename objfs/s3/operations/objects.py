@@ -34,6 +34,7 @@ from objfs.s3.receiving import Receiving
 from objfs.s3.rooms import Room, query_of, quoted, version_headers
 from objfs.volume.buckets import Bucket
 from objfs.volume.lifecycle_rules import Entry, due, key_text, lifecycle_of
+from objfs.volume.object_metadata import posix_of
 from objfs.volume.object_types import Conditions, ObjectInfo, PutAttributes
 from objfs.volume.view import PastFile
 
@@ -121,6 +122,7 @@ class Objects:
         return Response(200, put_headers(bucket, info))
 
 
+GIVE_AWAY = "objfs:PutObjectOwner"  # an action of ours: to say whose a file is in the mount
 _OF_UNCHANGED = (
     "ETag",
     "Last-Modified",
@@ -265,9 +267,10 @@ def put_attributes(room: Room, call: Call, bucket: Bucket) -> PutAttributes:
     if hold is not None:
         authorization.require(call, "s3:PutObjectLegalHold", bucket, call.key)
     owner, acl = _owner_and_acl(room, call, bucket)
-    identity = call.caller.identity
+    identity, metadata = call.caller.identity, user_metadata(headers)
     return PutAttributes(
-        metadata=user_metadata(headers),
+        metadata=metadata,
+        chown=_given_to(room, call, bucket, metadata),
         headers=content_headers(headers),
         tags=tags,
         acl=acl,
@@ -277,6 +280,20 @@ def put_attributes(room: Room, call: Call, bucket: Bucket) -> PutAttributes:
         uid=identity.uid if identity is not None and identity.uid >= 0 else None,
         gid=identity.gid if identity is not None and identity.gid >= 0 else None,
     )
+
+
+def _given_to(
+    room: Room, call: Call, bucket: Bucket, metadata: dict[str, str]
+) -> tuple[int, int] | None:
+    """The owner of the file, as s3fs sends it, if the caller may give files away. Else the ids are
+    metadata like any other."""
+    if "uid" not in metadata or "gid" not in metadata:
+        return None
+    wanted = posix_of(metadata)
+    if wanted.uid is None or wanted.gid is None:
+        return None
+    may = room.authorization.allows(call, GIVE_AWAY, bucket, call.key)
+    return (wanted.uid, wanted.gid) if may else None
 
 
 def _owner_and_acl(room: Room, call: Call, bucket: Bucket) -> tuple[str | None, bytes | None]:
