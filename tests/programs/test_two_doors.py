@@ -2,13 +2,13 @@
 and the other way round. Each look asks all that could disagree: HEAD, GET, list and versions;
 stat, cat, ls and `.objfs/versions`."""
 
-import ctypes
+import errno
 import mmap
 import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from tests.programs.drive import Drive, run
 from tests.programs.served import Door, client_run, make_account, mounted_door
+from tests.programs.ways_of_writing import WAYS, append
 
 pytestmark = pytest.mark.slow
 
@@ -109,120 +110,12 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Drive, D
 def doors(mounted: tuple[Drive, Door], request: pytest.FixtureRequest) -> Doors:
     """A directory of the test's own, that the mount made."""
     drive, door = mounted
-    doors = Doors(drive, door, f"test-{abs(hash(request.node.nodeid))}")
+    doors = Doors(drive, door, re.sub("[^a-z]+", "-", request.node.name))
     doors.directory.mkdir()
     return doors
 
 
 # --- Through the mount, seen through S3 -----------------------------------------------------------
-
-
-def _in_place(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(1_000)
-        file.write(b"in the middle")
-
-
-def _append(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"and more")
-
-
-def _beyond_the_end(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(5 * MIB)
-        file.write(b"after a hole")
-
-
-def _mapped(path: Path) -> None:
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-        memory[10:20] = b"ten bytes."
-
-
-def _mapped_beyond_close(path: Path) -> None:
-    file = os.open(path, os.O_RDWR)
-    with mmap.mmap(file, 0) as memory:
-        os.close(file)
-        memory[20:30] = b"ten bytes."
-
-
-def _direct(path: Path) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_DIRECT)
-    with mmap.mmap(-1, 8192) as memory:
-        memory[:] = b"directly" * 1024
-        os.pwrite(file, memory, 4096)
-    os.close(file)
-
-
-def _rsync(path: Path, *options: str) -> None:
-    source = Path(f"{path.parent}.source")
-    source.write_bytes(os.urandom(100_000))
-    run("rsync", *options, source, path)
-    source.unlink()
-
-
-def _moved_over(path: Path) -> None:
-    other = path.with_name("other")
-    other.write_bytes(b"moved over it")
-    run("mv", other, path)
-
-
-def _copied_over(path: Path) -> None:
-    other = path.with_name("other")
-    other.write_bytes(b"copied over it")
-    run("cp", "-a", other, path)
-    other.unlink()
-
-
-def _as_editors_save(path: Path) -> None:
-    backup = path.with_name(path.name + "~")
-    path.rename(backup)
-    with path.open("wb") as file:
-        file.write(b"saved")
-        file.flush()
-        os.fsync(file.fileno())
-    backup.unlink()
-
-
-def _as_other_editors_save(path: Path) -> None:
-    fresh = path.with_name(f".{path.name}.swp-new")
-    with fresh.open("wb") as file:
-        file.write(b"saved otherwise")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-
-
-def _exchanged(path: Path) -> None:
-    other = path.with_name("other")
-    other.write_bytes(b"exchanged with it")
-    library = ctypes.CDLL(None, use_errno=True)
-    done = library.renameat2(-100, bytes(path), -100, bytes(other), 2)
-    assert done == 0, os.strerror(ctypes.get_errno())
-
-
-WAYS: dict[str, Callable[[Path], object]] = {
-    "written anew": lambda path: path.write_bytes(b"written anew"),
-    "written anew, large": lambda path: path.write_bytes(os.urandom(9 * MIB + 1)),
-    "emptied": lambda path: path.write_bytes(b""),
-    "in place": _in_place,
-    "appended to": _append,
-    "written beyond its end": _beyond_the_end,
-    "made shorter": lambda path: os.truncate(path, 999),
-    "made longer": lambda path: os.truncate(path, 3 * MIB),
-    "mapped": _mapped,
-    "mapped, closed before": _mapped_beyond_close,
-    "O_DIRECT": _direct,
-    "rsync": lambda path: _rsync(path, "-a"),
-    "rsync --inplace": lambda path: _rsync(path, "--inplace", "--no-whole-file"),
-    "mv over it": _moved_over,
-    "cp -a over it": _copied_over,
-    "an editor": _as_editors_save,
-    "another editor": _as_other_editors_save,
-    "exchanged": _exchanged,
-    "dd": lambda path: run("dd", "if=/dev/urandom", f"of={path}", "bs=1000", "count=7", "seek=3"),
-    "shell": lambda path: run("sh", "-c", f"echo one more line >> '{path}'"),
-}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -265,7 +158,7 @@ def test_attributes_change_no_etag(doors: Doors) -> None:
         "mode": str(0o100640),
         "uid": str(os.getuid()),
         "gid": str(os.getgid()),
-        "mtime": "1000000000.25",
+        "mtime": "1000000000.250000000",
         "colour": "green",
     }
     run("setfattr", "-x", "user.colour", path)
@@ -294,7 +187,7 @@ def test_hard_links_are_objects_of_the_same_bytes(doors: Doors) -> None:
     one.write_bytes(b"both")
     two.hardlink_to(one)
     assert doors.same("one") == doors.same("two")
-    _append(two)
+    append(two)
     assert doors.same("one") == doors.same("two")
     one.unlink()
     assert not doors.is_there("one")
@@ -351,7 +244,7 @@ def _tree_is_the_same(doors: Doors) -> int:
     return len(found)
 
 
-def test_git(doors: Doors, tmp_path: Path) -> None:
+def test_git(doors: Doors) -> None:
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "gc.auto=0")
     run("git", "init", "-q", doors.directory)
     for number in range(3):
@@ -360,11 +253,7 @@ def test_git(doors: Doors, tmp_path: Path) -> None:
         run("git", *identity, "commit", "-qm", "next", cwd=doors.directory)
     run("git", "repack", "-adq", cwd=doors.directory)
     assert _tree_is_the_same(doors) > 20
-    environment = doors.door.environment(tmp_path)
     assert len(doors.versions("code.py")) == 3
-    head = doors.get(".git/HEAD").decode()
-    assert head.startswith("ref: refs/heads/")
-    assert environment["AWS_ENDPOINT_URL"] == doors.door.url
 
 
 def test_sqlite(doors: Doors, tmp_path: Path) -> None:
@@ -433,13 +322,19 @@ def test_between_two_puts_there_is_always_a_whole_file(doors: Doors) -> None:
 
     def poll() -> None:
         while not done.is_set():
-            with path.open("rb") as file:
+            try:
+                file = path.open("rb")
+            except OSError as error:
+                if error.errno == errno.ESTALE:  # replaced twice while it was opened
+                    continue
+                raise
+            with file:
                 size = os.fstat(file.fileno()).st_size
                 seen.append(file.read())
                 assert len(seen[-1]) == size
 
     poller = threading.Thread(target=poll)
-    poller.start()
+    poller.start()  # what it raises fails the test
     try:
         for body in bodies[1:]:
             doors.put("file", body)
@@ -501,12 +396,28 @@ def test_copies_uploads_deletes_and_undeletes_are_in_the_mount(doors: Doors) -> 
 def test_metadata_of_clients_are_attributes(doors: Doors) -> None:
     """S13.12"""
     path = doors.directory / "file"
-    doors.put("file", b"x", Metadata={"mtime": "1234567890.987654321", "colour": "=?UTF-8?B?YmzDvA==?="})
+    doors.put(
+        "file", b"x", Metadata={"mtime": "1234567890.987654321", "colour": "=?UTF-8?B?YmzDvA==?="}
+    )
     assert path.stat().st_mtime_ns == 1_234_567_890_987_654_321
     assert os.getxattr(path, "user.colour") == "blü".encode()
     doors.put("file", b"x", Metadata={"mode": str(0o100600), "uid": "1234", "gid": "5678"})
     status = path.stat()
     assert (status.st_mode, status.st_uid, status.st_gid) == (0o100600, 1234, 5678)
+
+
+def test_who_may_not_give_files_away_has_the_ids_as_metadata(doors: Doors) -> None:
+    """S13.12"""
+    drive = doors.drive
+    other = make_account(drive, "other")
+    drive.objfs("policy", "attach", drive.store, "AmazonS3FullAccess", "--user", "other")
+    metadata = {"uid": "1234", "gid": "5678"}
+    doors.door._replace(account=other).client().put_object(
+        Bucket=BUCKET, Key=doors.key("file"), Body=b"x", Metadata=metadata
+    )
+    status = (doors.directory / "file").stat()
+    assert (status.st_uid, status.st_gid) == (os.getuid(), os.getgid())
+    assert os.getxattr(doors.directory / "file", "user.uid") == b"1234"
 
 
 def test_metadata_of_rclone_and_s3fs(doors: Doors, tmp_path: Path) -> None:
