@@ -232,21 +232,23 @@ def test_awscli(door: Door, tree: Path, tmp_path: Path) -> None:
 
 
 def test_rclone(door: Door, bucket: str, tree: Path, tmp_path: Path) -> None:
-    settings = {
-        "RCLONE_CONFIG_DRIVE_TYPE": "s3",
-        "RCLONE_CONFIG_DRIVE_PROVIDER": "Other",
-        "RCLONE_CONFIG_DRIVE_ENDPOINT": door.url,
-        "RCLONE_CONFIG_DRIVE_ENV_AUTH": "true",
-        "RCLONE_CONFIG_DRIVE_REGION": "us-east-1",
-    }
-    environment = door.environment(tmp_path) | settings
-    trusted = environment.pop("AWS_CA_BUNDLE", None)  # rclone 1.60 fails when it sees that
-    if trusted is not None:
-        environment["RCLONE_CA_CERT"] = trusted
+    settings = tmp_path / "rclone.conf"
+    settings.write_text(
+        "[drive]\n"
+        "type = s3\n"
+        "provider = Other\n"
+        f"endpoint = {door.url}\n"
+        "region = us-east-1\n"
+        f"access_key_id = {door.account.key}\n"
+        f"secret_access_key = {door.account.secret}\n"
+    )
+    environment = door.environment(tmp_path)
+    environment.pop("AWS_CA_BUNDLE", None)  # rclone 1.60 fails when it sees that
+    trusted = [] if door.authority is None else ["--ca-cert", str(door.authority)]
     there = f"drive:{bucket}/tree"
 
     def rclone(*words: str | Path) -> str:
-        return client_run(environment, "rclone", *words)
+        return client_run(environment, "rclone", "--config", settings, *trusted, *words)
 
     rclone("copy", "--s3-upload-cutoff=8M", "--s3-chunk-size=5M", tree, there)
     assert stored(door.client(), bucket, "tree/") == contents(tree)
