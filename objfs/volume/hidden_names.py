@@ -7,6 +7,7 @@ through the mount gets it back, and is the object `dir/` from then on.
 
 from msgspec.structs import replace
 
+from objfs.base.errors import InvalidRequest
 from objfs.meta.database import Change
 from objfs.meta.rows import Dentry
 from objfs.meta.tables import BUCKET, DENTRY, INODE
@@ -41,6 +42,18 @@ def unshadow(core: Core, change: Change, parent: int, directory: bytes) -> None:
     if row is not None and row.hidden and can_be_seen(change, parent, row.key):
         change.put(replace(row, hidden=False))
         core.invalidate(parent, row.key)
+
+
+def check_exchange(change: Change, one: Dentry, other: Dentry) -> None:
+    """InvalidRequest if a file would take the name of a hidden one, which S3 put beside a
+    directory."""
+    for entry, comes in ((one, other), (other, one)):
+        if entry.key.endswith(b"/") and not comes.key.endswith(b"/"):
+            name = entry.key[:-1]
+            if change.get(DENTRY, entry.parent, name) is not None:
+                raise InvalidRequest(
+                    f"{name!r} is an object too, which the directory hides: rename the directory"
+                )
 
 
 def keep_directory(change: Change, ino: int) -> None:

@@ -30,7 +30,7 @@ from objfs.meta.tables import DENTRY, INODE, XATTR
 from objfs.volume import acl
 from objfs.volume.core import Core
 from objfs.volume.handles import Handle
-from objfs.volume.hidden_names import keep_directory, unshadow
+from objfs.volume.hidden_names import check_exchange, keep_directory, shadow, unshadow
 from objfs.volume.inodes import (
     check_empty,
     count_usage,
@@ -418,6 +418,7 @@ class Namespace:
         change.put(Dentry(new_parent, key, source.ino, change.sequence, change.new_id()))
         keep_directory(change, source.parent)
         if is_directory:
+            shadow(change, new_parent, key)  # the end of what it replaced has shown the file
             unshadow(core, change, source.parent, source.key)
         self._moved(change, source.ino)
         moved_links = int(is_directory and new_parent != source.parent)
@@ -435,6 +436,7 @@ class Namespace:
         if one.ino == other.ino:
             return
         core = self._core
+        check_exchange(change, one, other)
         close_entry(core, change, one)
         close_entry(core, change, other)
         links = 0

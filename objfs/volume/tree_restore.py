@@ -41,6 +41,7 @@ from objfs.meta.database import Change
 from objfs.meta.rows import Bucket, Dentry, Inode, counted_bytes
 from objfs.meta.tables import DENTRY, INODE
 from objfs.volume.core import Core
+from objfs.volume.hidden_names import unshadow
 from objfs.volume.history import History
 from objfs.volume.inodes import directory_row, end_directory, touch_directory
 from objfs.volume.namespace import check_name, close_entry
@@ -460,6 +461,7 @@ class _Walk:
             close_entry(self._core, change, entry)
         close_entry(self._core, change, frame.row)
         end_directory(change, row)
+        unshadow(self._core, change, frame.row.parent, frame.row.key)
         self._touch(change, frame.row.parent, links=-1)
         self._told.append((frame.row.parent, frame.row.key.rstrip(b"/")))
         self._counts["removed"] += 1

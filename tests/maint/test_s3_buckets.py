@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
-from objfs.base.errors import NotFound
+from objfs.base.errors import InvalidRequest, NotFound
+from objfs.base.types import Caller
 from objfs.maint import commands
 from objfs.maint.fsck import Asked, Fsck
 from objfs.maint.lifecycle import now_ns
 from objfs.maint.retention import RetentionPass
 from objfs.meta.rows import Retention
+from objfs.volume.listing import logged_page
 from objfs.volume.object_types import LockRetention
-from objfs.volume.volume import Volume
+from objfs.volume.volume import RENAME_EXCHANGE, Volume
 from tests.maint.test_lifecycle import BUCKET, Bucket
 from tests.volume.store import Store
 
+CALLER = Caller(0, 0, 0o022)
 NAMED = [b"a/b", b"q/r/s/t", "\u00fc".encode(), b"\xff\xfe"]
 KEYS = [
     *NAMED,
@@ -209,3 +212,39 @@ async def test_what_never_was_is_no_directory(store: Store) -> None:
     assert [each["path"] for each in found] == ["a//b"]
     with pytest.raises(NotFound):
         await ask(bucket, "path_kind", b"b//")
+
+
+def readable(bucket: Bucket) -> list[bytes]:
+    """The names in the bucket's root that the mount lists."""
+    volume = bucket.store.volume
+    return [name for name, _, _ in logged_page(volume.core.database, volume.root(BUCKET), 0, 100)]
+
+
+async def test_a_directory_moved_over_one_that_hides_an_object_hides_it_too(store: Store) -> None:
+    """S13.1"""
+    bucket = Bucket(store)
+    await bucket.put(b"a", b"an object")
+    root, volume = store.volume.root(BUCKET), store.volume
+    for name in (b"b", b"c"):
+        volume.mkdir(root, name, 0o755, CALLER)
+    await volume.rename(root, b"c", root, b"b")
+    await bucket.put(b"b", b"hidden")
+    volume.mkdir(root, b"d", 0o755, CALLER)
+    await volume.rename(root, b"d", root, b"b")
+    assert volume.lookup(root, b"b").mode & 0o40000
+    assert sorted(readable(bucket)) == [b"a", b"b"]
+    await check_whole(bucket)
+
+
+async def test_an_exchange_does_not_take_the_name_of_a_hidden_object(store: Store) -> None:
+    """S13.1"""
+    bucket = Bucket(store)
+    root, volume = store.volume.root(BUCKET), store.volume
+    volume.mkdir(root, b"a", 0o755, CALLER)
+    await bucket.put(b"a", b"hidden")
+    await bucket.put(b"b", b"seen")
+    with pytest.raises(InvalidRequest, match="is an object too"):
+        await volume.rename(root, b"a", root, b"b", RENAME_EXCHANGE)
+    assert volume.objects.head(BUCKET, b"a").size == len(b"hidden")
+    assert volume.objects.head(BUCKET, b"b").size == len(b"seen")
+    await check_whole(bucket)
