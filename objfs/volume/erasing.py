@@ -88,14 +88,23 @@ class Erasing:
         self.sweep = self._sweeping.sweep_all
 
     async def erase(
-        self, bucket: str, key: bytes, sequences: Iterable[int], *, dry: bool = False
+        self,
+        bucket: str,
+        key: bytes,
+        sequences: Iterable[int],
+        *,
+        dry: bool = False,
+        left: set[int] | None = None,
     ) -> ErasedReport:
         """Erase entries of a key, named by their sequences. Those that a snapshot pins, the current
         version of a file and what is no entry are left; the report counts them. `dry`: the same
         report, and nothing changes. What it frees, `sweep` takes away. NotFound for the bucket.
 
         A directory has one entry at the begin of each stretch. It goes when nothing beneath the
-        path is shown any more in that time, and is not counted."""
+        path is shown any more in that time, and is not counted.
+
+        Directories from which names went are put into `left`, if that is given, and `finish` is to
+        be called with them: each look whether a directory is empty reads all that was in it."""
         row = self._history.bucket(bucket)
         report = ErasedReport()
         todo = sorted(set(sequences))
@@ -104,7 +113,7 @@ class Erasing:
             return report
         while todo:
             part, todo = todo[:MARKS_PER_CHANGE], todo[MARKS_PER_CHANGE:]
-            report += await self._erase_part(row, key, part, dry)
+            report += await self._erase_part(row, key, part, dry, left)
             await trio.lowlevel.checkpoint()
         return report
 
@@ -146,7 +155,7 @@ class Erasing:
             await self.finish(inodes)
 
     async def _erase_part(
-        self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool
+        self, bucket: Bucket, key: bytes, sequences: list[int], dry: bool, left: set[int] | None
     ) -> ErasedReport:
         work = _Work(self._core, bucket, key)
         if dry:
@@ -156,7 +165,12 @@ class Erasing:
         while work.unsettled:
             await trio.lowlevel.checkpoint()
             self._core.freeing(work.go_on)
-        await self.finish({name.parent for name in work.left})
+        directories = {name.parent for name in work.left}
+        if left is None:
+            await self.finish(directories)
+        else:
+            left |= directories
+            await self.finish(set())
         return work.report
 
     async def finish(self, directories: set[int]) -> None:

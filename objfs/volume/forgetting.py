@@ -117,14 +117,16 @@ class Forgetting:
             raise NotFound(f"{shown} never existed in bucket {bucket.name!r}, or was forgotten")
         return report
 
-    async def _forget_file(self, bucket: Bucket, key: bytes, dry: bool) -> ErasedReport:
-        """What leads to no directory: a file, a symlink, ..."""
+    async def _forget_file(
+        self, bucket: Bucket, key: bytes, dry: bool, left: set[int] | None = None
+    ) -> ErasedReport:
+        """What leads to no directory: a file, a symlink, ... `left` as of `Erasing.erase`."""
         report = ErasedReport()
         for stretch in stretches_of(self._database, bucket.root, key):
             if stretch.own:
                 continue
             report += await self._erasing.erase(
-                bucket.name, key, self._entries(bucket, key, stretch), dry=dry
+                bucket.name, key, self._entries(bucket, key, stretch), dry=dry, left=left
             )
             if stretch.until == FOREVER and not dry:
                 await self._drop_states(stretch.ino)
@@ -168,20 +170,22 @@ class Forgetting:
 
     async def _forget_directory(self, bucket: Bucket, key: bytes, dry: bool) -> ErasedReport:
         """A directory after all that is, or was, beneath it."""
-        report = ErasedReport()
+        report, left = ErasedReport(), set[int]()
         open_directories = [(key, self._children(bucket, key))]
         while open_directories:
             path, children = open_directories[-1]
             child = next(children, None)
             if child is None:
                 open_directories.pop()
-                report += await self._forget_file(bucket, path + OWN_ENTRY, dry)
+                report += await self._forget_file(bucket, path + OWN_ENTRY, dry, left)
                 if not dry:
+                    await self._erasing.finish(left)
                     await self._end_directory(bucket, path)
+                left = set()
             elif child.endswith(b"/"):
                 open_directories.append((child, self._children(bucket, child)))
             else:
-                report += await self._forget_file(bucket, child, dry)
+                report += await self._forget_file(bucket, child, dry, left)
             await trio.lowlevel.checkpoint()
         return report
 

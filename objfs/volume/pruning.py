@@ -30,12 +30,12 @@ class Pruning:
         """Hide the past paths of these directories that show nothing, and of those above them."""
         pending = set(directories)
         while pending:
+            await trio.lowlevel.checkpoint()
             ino = pending.pop()
             while (found := await self._needless(ino)) is not None:
                 name, route = found
                 await self._hide(ino, route)
                 pending.add(name.parent)
-            await trio.lowlevel.checkpoint()
 
     async def _needless(self, ino: int) -> tuple[Name, Route] | None:
         """A past path of a directory that shows nothing. Looked for anew after each that is hidden:
@@ -66,7 +66,7 @@ class Pruning:
         after: bytes | None = b""
         while after is not None:
             rows, stopped = self._database.scan_nearest(
-                DENTRY_PAST, (ino,), route.begin, after=after
+                DENTRY_PAST, (ino,), route.begin, after=after, rows=limits.PRUNING_LOOK_ROWS
             )
             if any(max(row.since, row.shown) < min(row.until, route.until) for row in rows):
                 return False

@@ -22,6 +22,8 @@ from objfs.meta.tables import (
     VERSION,
     Table,
 )
+from objfs.volume.pruning import Pruning
+from objfs.volume.routes import Route
 from objfs.volume.showing import stretches_of
 from tests.model.harness import BUCKET
 from tests.volume.store import ME, Store
@@ -347,3 +349,25 @@ async def test_many_states_and_versions_are_erased_in_batches(store: Store) -> N
     assert rows(store, *left) == 0
     assert not store.volume.core.database.scan(INODE_PAST, (ino,))
     await check_usage(store)
+
+
+async def test_a_forgotten_directory_is_not_looked_at_after_each_name(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, looked = store.volume, list[int]()
+    directory = volume.mkdir(store.root, b"d", 0o755, ME).ino
+    for n in range(20):
+        await store.put(f"f{n}", b"x", directory)
+    for n in range(20):
+        await volume.unlink(directory, b"f%d" % n)
+    volume.rmdir(store.root, b"d")
+    is_empty = Pruning._is_empty
+
+    async def counted(pruning: Pruning, ino: int, route: Route) -> bool:
+        looked.append(ino)
+        return await is_empty(pruning, ino, route)
+
+    monkeypatch.setattr(Pruning, "_is_empty", counted)
+    await volume.forget(BUCKET, b"d")
+    assert looked == [directory]
+    assert not volume.core.database.scan(DENTRY_PAST, (store.root,))
