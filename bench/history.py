@@ -25,6 +25,7 @@ from bench.past import make_history
 from bench.place import SMALL_BYTES, incompressible, make_files, seconds_of, stream_out
 from bench.run import workspace
 from bench.sizes import GIB, MIB
+from bench.steps import longest_steps
 from bench.table import number
 
 _ROUNDS = 3
@@ -42,9 +43,10 @@ class Amounts:
     stream_bytes: int = GIB
     rewrites: int = 1_000
     doomed_bytes: int = 2 * GIB
+    stepped_files: int = 10_000
 
 
-QUICK = Amounts(2_000, 4, 2_000, 64 * MIB, 200, 256 * MIB)
+QUICK = Amounts(2_000, 4, 2_000, 64 * MIB, 200, 256 * MIB, 1_000)
 
 
 class Drive:
@@ -141,6 +143,14 @@ def patience(drive: Drive, amounts: Amounts) -> list[float]:
     return [percentile(busy, 0.99) / percentile(idle, 0.99)]
 
 
+def steps(drive: Drive, amounts: Amounts) -> list[float]:
+    """Milliseconds that the longest step of background work holds the loop."""
+    drive.objfs("umount", drive.root)
+    found = longest_steps(drive.store, amounts.stepped_files, amounts.past_versions, click.echo)
+    drive.objfs("mount", drive.store, drive.root)
+    return [max(found)]
+
+
 def _make_garbage(drive: Drive, length: int) -> int:
     """Files of 4 MiB, most of which are deleted and forgotten; how many bytes those had."""
     count = length // (4 * MIB)
@@ -193,6 +203,7 @@ MEASURES = (
     Measure("rewrite", "disk per overwritten byte", "bytes", Floor(most=1.3), rewrite),
     Measure("reclaim", "dead bytes that compact returns", "share", Floor(least=0.95), reclaim),
     Measure("patience", "p99 while compacting / idle", "time", Floor(most=3.0), patience),
+    Measure("steps", "longest step in the background", "ms CPU", Floor(most=5.0), steps),
 )
 
 

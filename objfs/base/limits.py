@@ -43,7 +43,7 @@ COMMIT_METAS_MAX = 500
 INDEX_READERS_KEPT_MAX = 4  # connections for pages that threads read
 INDEX_READ_AHEAD_BYTES_MAX = 512 * MIB  # of an index that is read ahead as a whole
 INDEX_READ_AHEAD_SECONDS = 30.0  # between two times that the system is asked to
-INDEX_WAL_BYTES_MAX = 64 * MIB
+INDEX_WAL_BYTES_MAX = 16 * MIB  # to cut a longer one holds the loop
 READER_SECONDS_MAX = 2.0
 CHECKPOINT_META_BYTES = 64 * MIB
 CHECKPOINT_PART_BYTES = 1 * MIB
@@ -55,13 +55,15 @@ INDEX_CACHED_ROWS_MAX = 4096  # decoded rows kept, per table
 REPLAY_COMMIT_METAS = 5000
 PAST_ROWS_MAX = 4096  # rows that one step of a skip-scan looks at: one to three milliseconds
 PRUNING_LOOK_ROWS = 1024  # the same, while it is looked whether a directory shows nothing
-STREAM_PAGE_ROWS = 2000  # rows per call of a maintenance scan
+STREAM_PAGE_ROWS = 1000  # rows per call of a maintenance scan: decoded in one stretch on the loop
 CLOCK_JUMP_NS = 86_400_000_000_000  # a day; a larger one is reported
 CLOCK_JUMPS_KEPT_MAX = 16
 
 # --- Scrub and fsck -------------------------------------------------------------------------------
 SCRUB_READ_BYTES = 4 * MIB  # of a segment, in one read
 SCRUB_PIECE_BYTES = 16 * MIB  # read and verified by one call of a thread
+SCRUB_PIECE_RECORDS = 4096
+GRADUAL_ITEMS = 1024  # of a large collection that are freed in one stretch on the loop
 SCRUB_NOTE_SECONDS = 1.0  # how old the note of where it is may be
 SCRUB_LOOK_SECONDS = 3600.0  # between two looks whether one is due
 SCRUB_DAYS = 30.0  # between two scrubs

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import trio
 
+from objfs.base.heap import freeze_program
 from objfs.base.limits import INTERPRETER_SWITCH_SECONDS, MOUNT_NICENESS
 from objfs.base.system import TrioThreads
 from objfs.cli.access import owner_or_ownership, run
@@ -58,6 +59,7 @@ def serve_mount(plan: MountPlan, ready: Callable[[], None]) -> None:
     """Serve until it is unmounted. `ready` is called when the mount is usable. StoreError and
     NotFound before that; afterwards what kept the volume from closing well."""
     sys.setswitchinterval(INTERPRETER_SWITCH_SECONDS)
+    freeze_program()
     with contextlib.suppress(PermissionError):  # an ordinary user's drive waits its turn
         os.setpriority(os.PRIO_PROCESS, 0, MOUNT_NICENESS)
     found = take_lock(plan.directory) if plan.moment is None else run(partial(_find, plan))

@@ -25,6 +25,7 @@ of rows that lie in the segment stays the same. Those numbers come from the inde
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,6 +33,7 @@ import trio
 
 from objfs.base import limits
 from objfs.base.errors import NoSpace
+from objfs.maint.gradually import let_go
 from objfs.maint.hits import hits_of
 from objfs.maint.scheduler import Budget, Job, Result
 from objfs.meta.maintenance import Reader, open_reader
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 JOB = "compaction"
 _NOTE = "compaction"  # the row that says what was removed last
+
+_Moves = dict[int, Copied | Sequence[Copied]]  # see `objfs/volume/moving.py`
 
 
 class Candidate(NamedTuple):
@@ -74,39 +78,56 @@ class Removed(msgspec.Struct, frozen=True):
     time_ns: int
 
 
-class _Live:
-    """What is live of a record."""
+class _Live(msgspec.Struct, gc=False):
+    """What is live of a record. There may be a million: most have one range, and are nothing that
+    the garbage collector has to look at."""
 
-    __slots__ = ("bound", "content", "hash32", "offset", "ranges", "stored")
+    stored: int
+    hash32: int
+    content: int
+    offset: int
+    start: int  # of the only range
+    end: int
+    several: list[tuple[int, int]] | None = None  # ranges, when there are more
+    bound: int = limits.COMPACTION_RANGES_MAX
 
-    def __init__(self, row: Extent | ExtentPast) -> None:
-        self.stored = row.stored
-        self.hash32 = row.hash32
-        self.content = row.content
-        self.offset = row.offset - row.skip
-        self.ranges = [(row.skip, row.skip + row.length)]
-        self.bound = limits.COMPACTION_RANGES_MAX
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        return [(self.start, self.end)] if self.several is None else self.several
 
     def add(self, start: int, end: int) -> None:
         """Also these raw bytes."""
-        if self.ranges[-1][0] <= start and end <= self.ranges[-1][1]:
-            return
-        self.ranges.append((start, end))
-        if len(self.ranges) > self.bound:
+        if self.several is None:
+            if start <= self.end and self.start <= end:
+                self.start, self.end = min(start, self.start), max(end, self.end)
+                return
+            self.several = self.ranges
+        self.several.append((start, end))
+        if len(self.several) > self.bound:
             self.settle()
             self.bound = max(self.bound, 2 * len(self.ranges))
 
     def settle(self) -> None:
         """Ranges in order, apart from each other."""
-        if len(self.ranges) == 1:
+        if self.several is None:
             return
         united: list[tuple[int, int]] = []
-        for start, end in sorted(self.ranges):
+        for start, end in sorted(self.several):
             if united and start <= united[-1][1]:
                 united[-1] = (united[-1][0], max(united[-1][1], end))
             else:
                 united.append((start, end))
-        self.ranges = united
+        self.several = united
+
+    def raw_bytes(self) -> int:
+        """How many are live."""
+        return sum(end - start for start, end in self.ranges)
+
+
+def _live(row: Extent | ExtentPast) -> _Live:
+    """What a row says of its record."""
+    end = row.skip + row.length
+    return _Live(row.stored, row.hash32, row.content, row.offset - row.skip, row.skip, end)
 
 
 class Compaction:
@@ -229,8 +250,14 @@ class Compaction:
         if known is None or known[0] != rows:
             await budget.spend(rows * limits.COMPACTION_ROW_BYTES)
             live = await self._gather(reader, use.id)
-            raw = sum(end - start for each in live.values() for start, end in each.ranges)
-            known = self._counted[use.id] = (rows, raw)
+            total = 0
+
+            def count(each: _Live) -> None:
+                nonlocal total
+                total += each.raw_bytes()
+
+            await let_go(live, count)
+            known = self._counted[use.id] = (rows, total)
         return known[1] * use.data_bytes // max(use.raw_data_bytes, 1)
 
     async def _gather(self, reader: Reader, segment: int) -> dict[int, _Live]:
@@ -241,7 +268,7 @@ class Compaction:
             for row in rows:
                 known = live.get(row.position)
                 if known is None:
-                    live[row.position] = _Live(row)
+                    live[row.position] = _live(row)
                 else:
                     known.add(row.skip, row.skip + row.length)
         for count, each in enumerate(live.values()):
@@ -259,11 +286,11 @@ class Compaction:
         if use is None or use.held_because:
             return Outcome(0, 0, 0, False)
         await core.wait_committed()
-        moves: dict[int, list[Copied]] = {}
+        moves: _Moves = {}
         async with open_reader(core.database) as reader:
             live = await self._gather(reader, segment)
         written, broken, full = await self._copy(segment, live, moves, budget)
-        del live
+        await let_go(live)
         removed = 0
         try:
             if moves:
@@ -276,13 +303,14 @@ class Compaction:
         except NoSpace as error:
             logger.warning("compaction stops: %s", error)
             full = True
+        await let_go(moves)
         return Outcome(removed, written, len(broken), full)
 
     async def _copy(
         self,
         segment: int,
         live: dict[int, _Live],
-        moves: dict[int, list[Copied]],
+        moves: _Moves,
         budget: Budget,
     ) -> tuple[int, list[tuple[LiveRecord, str]], bool]:
         """Copy what is live; (bytes written, what does not verify, whether the device is full)."""
@@ -299,13 +327,14 @@ class Compaction:
                 except NoSpace:
                     return written, [], True
             written += copies.written_bytes
-            for copied in copies.copied:
-                moves.setdefault(copied.position, []).append(copied)
+            for position, parts in groupby(copies.copied, key=lambda each: each.position):
+                first, *others = parts
+                moves[position] = (first, *others) if others else first
             if copies.broken:
                 return written, copies.broken, False
         return written, [], False
 
-    async def _move(self, segment: int, moves: dict[int, list[Copied]]) -> None:
+    async def _move(self, segment: int, moves: _Moves) -> None:
         """Move the rows until none is left that can be moved."""
         core = self._core
         for _ in range(limits.COMPACTION_PASSES_MAX):
@@ -320,7 +349,10 @@ class Compaction:
                 return
 
     def _move_batch(
-        self, segment: int, rows: Sequence[Extent | ExtentPast], moves: dict[int, list[Copied]]
+        self,
+        segment: int,
+        rows: Sequence[Extent | ExtentPast],
+        moves: _Moves,
     ) -> int:
         core, began = self._core, self._core.clock.monotonic()
         moved = 0

@@ -283,12 +283,16 @@ class Fsck:
                 what = f"{caught_up.missing} changes above the newest checkpoint are lost"
                 work.report("meta-missing", "the log", what)
                 return  # `check_log` takes a checkpoint: what the index has then counts
+            second.open()
+            await self._let_others_run()
             async for found in self._differences(second):
                 _report_differences(work, found, mend=work.repair)
         except ObjfsError as error:
             work.report("index-differs", "the index", f"it could not be compared: {error}")
         finally:
-            second.remove()
+            second.close()
+            with trio.CancelScope(shield=True):
+                await core.threads.run(second.remove)
 
     async def _differences(self, second: SecondIndex) -> AsyncIterator[list[Difference]]:
         for table in TABLES:

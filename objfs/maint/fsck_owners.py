@@ -14,6 +14,7 @@ import trio
 
 from objfs.base.limits import IDS_PER_CHANGE_MAX, ROWS_PER_BATCH_MAX
 from objfs.maint.fsck_work import Work
+from objfs.maint.gradually import merged
 from objfs.maint.live_records import TABLES as EXTENTS
 from objfs.meta.maintenance import open_reader
 from objfs.meta.tables import INODE, PART, PURGE, SWEEP, VERSION, Table
@@ -33,14 +34,14 @@ async def check_owners(work: Work) -> None:
 
 async def _owners(work: Work, among: set[int] | None) -> "array[int]":
     """The contents that inodes, versions and parts of uploads have, sorted."""
-    found = array("q")
+    runs: list[array[int]] = []
     async with open_reader(work.database) as reader:
         for table in _OWNERS:
             async for page in reader.stream(table):
                 contents = {row.content for row in page if row.content}
-                found.extend(contents if among is None else contents & among)
+                runs.append(array("q", sorted(contents if among is None else contents & among)))
                 work.objects += len(page)
-    return array("q", sorted(set(found)))
+    return await work.core.threads.run(merged, runs)
 
 
 async def _without_owner(work: Work, owners: "array[int]", began: int) -> set[int]:

@@ -1,5 +1,6 @@
 """Checks of the log: its segments and checkpoints, and that every extent has its record there."""
 
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +8,7 @@ from objfs.base.errors import DataLost, ObjfsError
 from objfs.base.limits import FSCK_PROBLEMS_KEPT_MAX, SCRUB_PIECE_BYTES
 from objfs.maint.fsck_work import Work
 from objfs.maint.hits import hits_of
-from objfs.maint.live_records import live_records, referenced_segments, still_live
+from objfs.maint.live_records import live_records, next_referenced, still_live
 from objfs.meta.maintenance import Reader, open_reader
 from objfs.meta.rows import Extent, ExtentPast
 from objfs.store.format import RecordKind
@@ -83,32 +84,33 @@ async def check_segment(work: Work, segment: int, *, whole: bool) -> None:
         check = _prepare(work, segment) if whole else None
         if check is not None:
             own, _ = await work.core.threads.run(check.begin)  # `check_log` has told of the rest
-            expected = sorted((*expected, *own))
+            expected = heapq.merge(expected, own or ())
         await verify_records(work, reader, segment, expected, whole=whole)
 
 
 async def verify_records(
-    work: Work, reader: Reader, segment: int, expected: Sequence[Expected], *, whole: bool
+    work: Work, reader: Reader, segment: int, expected: Iterable[Expected], *, whole: bool
 ) -> None:
-    """Verify these records of a segment, sorted by offset."""
-    check = _prepare(work, segment)
-    if check is None:
-        broken = [Broken(each, "the segment is missing or does not open") for each in expected]
-        await _report(work, reader, segment, broken)
-        return
-    for piece in pieces(expected, 0, SCRUB_PIECE_BYTES):
-        verify = check.verify if whole else check.verify_heads
-        verified = await work.core.threads.run(verify, piece)
+    """Verify these records of a segment, given in order."""
+    check, threads = _prepare(work, segment), work.core.threads
+    following = pieces(expected, SCRUB_PIECE_BYTES)
+    while (piece := await threads.run(next, following, None)) is not None:
+        if check is None:
+            broken = [Broken(each, "the segment is missing or does not open") for each in piece]
+            await _report(work, reader, segment, broken)
+            return  # as many as are listed
+        verified = await threads.run(check.verify if whole else check.verify_heads, piece)
         work.objects += verified.records
         await _report(work, reader, segment, verified.broken)
 
 
 def next_segment(work: Work, after: int, *, whole: bool) -> int | None:
     """The next one that rows refer to, or with `whole` the next that there is."""
-    found = referenced_segments(work.database)
+    referenced = next_referenced(work.database, after + 1)
+    found = [] if referenced is None else [referenced]
     if whole:
-        found |= {each.id for each in work.core.log.verifier.segments()}
-    return min((each for each in found if each > after), default=None)
+        found += [each.id for each in work.core.log.verifier.segments() if each.id > after]
+    return min(found, default=None)
 
 
 def expected_of(rows: Sequence[Extent | ExtentPast]) -> dict[int, list[Expected]]:

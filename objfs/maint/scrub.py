@@ -19,6 +19,7 @@ What it proves: that the device, asked now, returns the bytes that were written,
 not. The kernel is asked to drop cached pages first; what a drive caches cannot be seen from here.
 """
 
+import heapq
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
@@ -32,7 +33,7 @@ from objfs.base.limits import (
     SCRUB_STEP_SECONDS,
 )
 from objfs.maint.hits import hits_of
-from objfs.maint.live_records import live_records, referenced_segments, still_live
+from objfs.maint.live_records import live_records, next_referenced, still_live
 from objfs.maint.scheduler import Budget, Job, Result
 from objfs.meta.maintenance import Reader, open_reader
 from objfs.meta.tables import MOMENT
@@ -119,8 +120,9 @@ class Scrub:
         save_note(self._core, SCRUB, state)
 
     def _next(self, state: ScrubState) -> int | None:
-        known = {each.id for each in self._verifier.segments()}
-        known |= referenced_segments(self._core.database)
+        known = [each.id for each in self._verifier.segments()]
+        referenced = next_referenced(self._core.database, state.segment)
+        known += [] if referenced is None else [referenced]
         return min((each for each in known if state.segment <= each <= state.through), default=None)
 
     # --- One segment -----------------------------------------------------------------------------
@@ -131,17 +133,19 @@ class Scrub:
         """Verify from `state.offset` on, one piece at least. False when time was up."""
         core = self._core
         check = self._prepare(segment)
-        live = await live_records(reader, segment)
         if check is None:
             await self._missing(reader, state, segment)
             return True
         own, broken = await core.threads.run(check.begin)
         await self._found(reader, state, segment, broken)
-        if not own and broken:  # its header is gone: nothing in it can be verified
+        if own is None:
             await self._missing(reader, state, segment)
             return True
-        expected = await core.threads.run(_sorted, own, live)
-        for piece in pieces(expected, state.offset, self._piece_bytes):
+        start = state.offset
+        live = await live_records(reader, segment, start)
+        later = (each for each in own if each.offset >= start)
+        following = pieces(heapq.merge(later, live), self._piece_bytes)
+        while (piece := await core.threads.run(next, following, None)) is not None:
             await self._piece(reader, state, check, piece)
             if until is not None and core.clock.monotonic() >= until:
                 return False
@@ -202,13 +206,13 @@ class Scrub:
         """The segment is gone, or its header is: everything in it is lost."""
         database = self._core.database
         database.commit()
-        live = await live_records(reader, segment)
-        if not live:
+        count = await self._core.threads.run(_count, await live_records(reader, segment))
+        if not count:
             self._forget_older(state, lambda damage: damage.segment == segment)
             return
         files, more = (await hits_of(database, reader, segment, None)).get(0, ([], 0))
-        state.damaged += len(live)
-        what = f"the segment is missing or does not open; {len(live)} records of it are needed"
+        state.damaged += count
+        what = f"the segment is missing or does not open; {count} records of it are needed"
         now, at = self._now()
         remember(self._core, [KnownDamage(segment, 0, 0, what, now, at, files, more)])
 
@@ -273,9 +277,8 @@ def scrub_job(volume: Volume) -> Job:
     return Job("scrub", run, SCRUB_LOOK_SECONDS)
 
 
-def _sorted(own: Sequence[Expected], live: Sequence[Expected]) -> list[Expected]:
-    """In a thread: there may be a million."""
-    return sorted((*own, *live), key=lambda each: each.offset)
+def _count(records: Iterable[Expected]) -> int:
+    return sum(1 for _ in records)
 
 
 def _kind(expected: Expected) -> str:

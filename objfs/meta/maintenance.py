@@ -263,7 +263,9 @@ async def usage_of(reader: Reader) -> dict[int, Usage]:
                 counts.setdefault(inode.bucket, [0, 0, 0])[2] += 1
     owners = _Owners(reader)
     async for versions in reader.stream(VERSION):
-        for version, (bucket, current) in await owners.of(versions):
+        owned = await owners.of(versions)
+        await trio.lowlevel.checkpoint()
+        for version, (bucket, current) in owned:
             counts.setdefault(bucket, [0, 0, 0])[not current] += counted_bytes(version.size)
     return {
         bucket: Usage(bucket, *(min(each, FILE_BYTES_MAX) for each in count))
@@ -286,6 +288,7 @@ class _Owners:
         inos = {version.ino for version in versions}
         inodes = await self._inodes.pick(inos)
         pasts = await self._pasts.pick(inos)
+        await trio.lowlevel.checkpoint()
         owned: list[_Owned] = []
         for version in versions:
             inode, past = inodes.get(version.ino), pasts.get(version.ino)

@@ -38,7 +38,8 @@ class Difference(NamedTuple):
 
 
 class SecondIndex:
-    """See the module. `build` first, in a thread; then on the loop; `remove` at the end."""
+    """See the module. `build` first, in a thread; then `open` and the others on
+    the loop; at the end `close`, and `remove` in a thread."""
 
     def __init__(
         self, database: Database, log: LogPort[Any], clock: Clock, store_id: bytes
@@ -73,6 +74,11 @@ class SecondIndex:
             return type(self._database.engine)(self._store_id)  # type: ignore[call-arg]
         return SqliteEngine(self._directory, self._store_id)
 
+    def open(self) -> None:
+        """After `build`, on the loop. Raises what opening an index raises."""
+        if self._engine is None:
+            self._engine = self._new_engine()
+
     def page(
         self, table: Table[Any], after: Key, limit: int
     ) -> tuple[list[Difference], Key | None]:
@@ -94,9 +100,8 @@ class SecondIndex:
         return found, end
 
     def _caught_up(self) -> Engine:
-        if self._engine is None:
-            self._engine = self._new_engine()
         engine = self._engine
+        assert engine is not None
         after = engine.applied.sequence if engine.applied else 0
         if after < self._database.sequence:
             for meta in self._log.metas(after):
@@ -104,10 +109,13 @@ class SecondIndex:
                 engine.apply(changes, meta.sequence, meta.checksum)
         return engine
 
-    def remove(self) -> None:
-        """Take it away."""
+    def close(self) -> None:
+        """Let go of it, on the loop. Then `remove`."""
         if self._engine is not None and self._directory is not None:
             self._engine.close()
+
+    def remove(self) -> None:
+        """Take its file away. Blocks."""
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 

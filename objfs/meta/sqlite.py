@@ -66,6 +66,8 @@ from objfs.meta.tables import (
     Table,
 )
 
+_FOLDS_MAX = 8
+_TAIL_PAGES = 256
 _encode = msgspec.msgpack.Encoder().encode
 _Form = tuple[int, str | None, int, bool, bool, bool, bool]  # what makes two scans the same SQL
 
@@ -441,7 +443,12 @@ class SqliteEngine:
     def checkpoint_wal(self) -> None:
         try:
             with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                for _ in range(_FOLDS_MAX):
+                    fold = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    _, pages, folded = fold.fetchone()
+                    # The loop folds what is left, and cuts: again, if much came meanwhile.
+                    if self.wal_bytes() <= INDEX_WAL_BYTES_MAX or pages - folded < _TAIL_PAGES:
+                        break
         except sqlite3.Error as error:
             raise index_failed(self.path, error) from error
         if self.wal_bytes() > INDEX_WAL_BYTES_MAX:

@@ -19,6 +19,8 @@ What always holds:
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from objfs.base.errors import DataLost
 from objfs.base.limits import COMPRESSED_RECORD_BYTES, KIB, MERGED_RECORD_BYTES_MAX
 from objfs.base.ports import Threads
@@ -63,13 +65,16 @@ class LiveRecord(NamedTuple):
     ranges: Sequence[tuple[int, int]]  # of raw bytes: [start, end), in order, apart
 
 
-class Copied(NamedTuple):
-    """Raw bytes [start, end) of the record at `position` lie in another record, from `skip` on."""
+class Copied(msgspec.Struct, frozen=True, gc=False):
+    """Raw bytes [start, end) of the record at `position` lie in another record, from `skip` on.
+    Many are held at a time: it refers to nothing that the garbage collector has to look at."""
 
     position: int
     start: int
     end: int
-    location: Location
+    to_segment: int
+    to_position: int
+    to_stored: int
     hash32: int
     skip: int
 
@@ -237,7 +242,7 @@ class Reclaimer:
         for group, record, location in zip(groups, records, locations, strict=True):
             skip = 0
             for piece in group:
-                place = (location, record.header.hash32, skip)
+                place = (*location, record.header.hash32, skip)
                 copied.append(Copied(piece.record.position, piece.start, piece.end, *place))
                 skip += piece.end - piece.start
             assert skip == record.header.raw

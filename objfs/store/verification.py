@@ -1,23 +1,27 @@
 """Verifying what a segment is said to hold: for scrub and fsck, which know what is live.
 
-A segment's records are given as a sorted list of `Expected`; they are verified from large reads, so
-that thousands of small records cost one call of the device. The page cache is asked to let go of a
-range before it is read (`DeviceFile.forget`), so what is verified is what the device returns, with
-these limits: pages that somebody dirtied or is using stay, and what a controller or a drive caches
-cannot be seen from here. The range is let go again afterwards, so a scrub does not push everybody's
-files out of memory.
+A segment's records are given in order, as `Expected`; they are verified from large reads, so that
+thousands of small records cost one call of the device. There may be a million of them: they come
+one after the other, and are nothing that the garbage collector has to look at.
+
+The page cache is asked to let go of a range before it is read (`DeviceFile.forget`), so what is
+verified is what the device returns, with these limits: pages that somebody dirtied or is using
+stay, and what a controller or a drive caches cannot be seen from here. The range is let go again
+afterwards, so a scrub does not push everybody's files out of memory.
 
 Functions of this module block and belong in threads; `Verifier` prepares on the loop what they
 need.
 """
 
-from bisect import bisect_left
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
+import msgspec
+
 from objfs.base.errors import DataLost
-from objfs.base.limits import KIB, SCRUB_READ_BYTES
+from objfs.base.limits import KIB, SCRUB_PIECE_RECORDS, SCRUB_READ_BYTES
 from objfs.store.catalog import Catalog, Segment, State
 from objfs.store.checkpoints import Checkpoint
 from objfs.store.device import DeviceFile
@@ -34,8 +38,9 @@ _META_BYTES: Final = 4 * KIB  # what is read at once of a record whose length is
 ANY: Final = -1
 
 
-class Expected(NamedTuple):
-    """A record that has to be there. ANY where the length or the hash is not known beforehand."""
+class Expected(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A record that has to be there. ANY where the length or the hash is not known beforehand.
+    They are ordered by offset first."""
 
     offset: int
     length: int
@@ -152,12 +157,12 @@ class SegmentCheck:
         self._metas = metas
         self._runs = runs  # of META sequences
 
-    def begin(self) -> tuple[list[Expected], list[Broken]]:
+    def begin(self) -> tuple[Iterator[Expected] | None, list[Broken]]:
         """Check the segment's header and footer; returns the METAs and CHECKPOINTs that it has to
-        hold, and what is broken."""
+        hold, in order, and what is broken. None: the header, so nothing can be verified."""
         broken = self._check_header()
         if broken:
-            return [], broken
+            return None, broken
         metas = self._metas
         if metas is None:
             try:
@@ -166,10 +171,13 @@ class SegmentCheck:
                 offset, length = self._segment.footer or (0, 0)
                 expected = Expected(offset, length, RecordKind.FOOTER)
                 broken = [Broken(expected, f"the footer does not verify ({error})")]
-                return [*self._scanned_metas(broken), *self._parts], broken
+                return self._with_parts(self._scanned_metas(broken)), broken
         places = zip(metas, chain.from_iterable(self._runs), strict=True)
-        found = [Expected(at << 4, ANY, RecordKind.META, ANY, sequence) for at, sequence in places]
-        return found + self._parts, []
+        found = (Expected(at << 4, ANY, RecordKind.META, ANY, sequence) for at, sequence in places)
+        return self._with_parts(found), []
+
+    def _with_parts(self, metas: Iterable[Expected]) -> Iterator[Expected]:
+        return heapq.merge(metas, sorted(self._parts))
 
     def _check_header(self) -> list[Broken]:
         expected = Expected(0, SEGMENT_HEADER_BYTES, 0)
@@ -312,14 +320,17 @@ def _read_length(expected: Expected, end: int, whole: bool) -> int:
     return expected.length
 
 
-def pieces(expected: Sequence[Expected], start: int, most: int) -> Iterable[Sequence[Expected]]:
-    """The records from offset `start` on, in pieces that span about `most` bytes."""
-    at = bisect_left(expected, start, key=lambda each: each.offset)
-    while at < len(expected):
-        limit = expected[at].offset + most
-        following = bisect_left(expected, limit, lo=at + 1, key=lambda each: each.offset)
-        yield expected[at:following]
-        at = following
+def pieces(expected: Iterable[Expected], most: int) -> Iterator[list[Expected]]:
+    """The records, given in order, in pieces that span about `most` bytes: so many as one call of a
+    thread should verify."""
+    piece: list[Expected] = []
+    for each in expected:
+        if piece and (each.offset >= piece[0].offset + most or len(piece) == SCRUB_PIECE_RECORDS):
+            yield piece
+            piece = []
+        piece.append(each)
+    if piece:
+        yield piece
 
 
 def record_end(expected: Expected) -> int:

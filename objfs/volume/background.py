@@ -124,7 +124,7 @@ class Background:
         engine = core.database.engine
         if (
             isinstance(engine, SqliteEngine)
-            and engine.wal_bytes() > limits.INDEX_WAL_BYTES_MAX // 8
+            and engine.wal_bytes() > limits.INDEX_WAL_BYTES_MAX // 2
         ):
             await core.threads.run(engine.checkpoint_wal)
         if now >= self._checkpoint_from and self.checkpoint_due():
@@ -133,7 +133,7 @@ class Background:
     def checkpoint_due(self) -> bool:
         """Whether enough META came since the last checkpoint."""
         core = self._core
-        since = core.log.statistics().meta_bytes_since_checkpoint
+        since = core.log.meta_bytes_since_checkpoint()
         due = core.settings.checkpoint_meta_bytes
         if since <= due or core.database.failed is not None:
             return False

@@ -9,6 +9,7 @@ what a reader sees at every sequence; but whoever goes through the rows of a con
 changes, from offset to offset, says so in `Core.unsharing`, and its rows stay as they are.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -31,7 +32,8 @@ from objfs.meta.tables import (
 from objfs.store.reclaiming import Copied
 from objfs.volume.core import Core
 
-Moves: TypeAlias = Mapping[int, Sequence[Copied]]  # by the position of the record
+# By the position of the record: the only part of it, or parts in order, apart from each other.
+Moves: TypeAlias = Mapping[int, Copied | Sequence[Copied]]
 
 
 def move_extents(core: Core, keys: Iterable[Key], segment: int, moves: Moves) -> int:
@@ -151,19 +153,24 @@ def _move(
     return len(moved)
 
 
-def _copy_of(row: Extent | ExtentPast, copies: Sequence[Copied]) -> Copied | None:
+def _copy_of(row: Extent | ExtentPast, copies: Copied | Sequence[Copied]) -> Copied | None:
     """The copy that has all the bytes of a row."""
-    for copied in copies:
-        if copied.start <= row.skip and row.skip + row.length <= copied.end:
-            return copied
+    if isinstance(copies, Copied):
+        copies = (copies,)
+    at = bisect_right(copies, row.skip, key=lambda each: each.start) - 1
+    if at >= 0 and row.skip + row.length <= copies[at].end:
+        return copies[at]
     return None
 
 
 def _moved(row: Extent | ExtentPast, copied: Copied) -> Extent | ExtentPast:
-    segment, position, stored = copied.location
-    skip = row.skip - copied.start + copied.skip
     return replace(
-        row, segment=segment, position=position, stored=stored, skip=skip, hash32=copied.hash32
+        row,
+        segment=copied.to_segment,
+        position=copied.to_position,
+        stored=copied.to_stored,
+        skip=row.skip - copied.start + copied.skip,
+        hash32=copied.hash32,
     )
 
 
